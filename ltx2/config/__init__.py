@@ -1,0 +1,1 @@
+"""One flat frozen dataclass per network, read from checkpoint metadata. Defaults live here and nowhere else."""
