@@ -1,0 +1,78 @@
+"""Registers the library by path as `ltx2`, as tests of it need no host, and opens golden fixtures."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def _register(name: str, folder: Path) -> None:
+    """Import the package in `folder` as `name` without putting the repository root on sys.path.
+
+    The root holds `nodes/`, which would shadow ComfyUI's module of that name.
+    """
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+_register("ltx2", ROOT / "ltx2")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One golden fixture: tensors under their names without the `weights.`, `inputs.`, `outputs.` prefixes."""
+
+    weights: dict[str, torch.Tensor]
+    inputs: dict[str, torch.Tensor]
+    outputs: dict[str, torch.Tensor]
+    metadata: dict[str, str]
+
+    @property
+    def config(self) -> dict:
+        return json.loads(self.metadata["config"])
+
+    @property
+    def params(self) -> dict:
+        return json.loads(self.metadata["params"])
+
+
+def open_case(name: str) -> Case:
+    groups = {"weights": {}, "inputs": {}, "outputs": {}}
+    with safe_open(GOLDEN / f"{name}.safetensors", "pt") as file:
+        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            group, _, rest = key.partition(".")
+            groups[group][rest] = file.get_tensor(key)
+        return Case(**groups, metadata=file.metadata())
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """`golden("transformer_20")` opens that fixture."""
+    return open_case
+
+
+@pytest.fixture(scope="session")
+def golden_json():
+    """`golden_json("manifest_20")` reads that JSON file."""
+    return lambda name: json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads():
+    torch.set_num_threads(2)
