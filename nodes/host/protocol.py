@@ -1,0 +1,83 @@
+"""What nodes may ask of the program that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+#: Called with (units done, units in all); raises the host's interrupt when the user has cancelled.
+OnStep = Callable[[int, int], None]
+
+
+class Host(Protocol):
+    """The schema vocabulary, model folders, output folders, progress with cancellation, devices and memory."""
+
+    name: str  # "comfyui" or "headless"
+    io: Any  # comfy_api.latest.io, or the headless stand-in for the part that the pack uses
+    ui: Any  # comfy_api.latest.ui, likewise
+
+    def schema(self, **fields: Any) -> Any:
+        """An io.Schema of `fields`, less those that this host's version does not know."""
+        ...
+
+    def model_files(self, folder: str) -> list[str]:
+        """Names (relative, with sub-folders, sorted) of the .safetensors/.sft files in a model folder ("loras", ...)."""
+        ...
+
+    def model_folders(self, folder: str) -> list[str]:
+        """Names of the sub-folders of a model folder that hold a config.json (Hugging Face layout)."""
+        ...
+
+    def model_path(self, folder: str, name: str) -> Path:
+        """The absolute path of a name that `model_files` or `model_folders` listed.
+
+        Raises:
+            LTX2Error: no such file; names the folder and says where to put it.
+        """
+        ...
+
+    def temp_file(self, suffix: str) -> Path:
+        """A fresh path (not yet existing) in the temp folder."""
+        ...
+
+    def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
+        """(absolute path of the next free file for `prefix` in the output folder, its sub-folder for the UI).
+
+        Expands ComfyUI's %date:...% and %width% variables; a prefix that leaves the output folder is refused.
+        """
+        ...
+
+    def saves_metadata(self) -> bool:
+        """Whether the workflow may be written into produced files (--disable-metadata)."""
+        ...
+
+    def progress(self, title: str) -> AbstractContextManager[OnStep]:
+        """A progress bar of the node that runs now; its OnStep updates it and raises when cancelled."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Raise the host's interrupt when the user has cancelled."""
+        ...
+
+    def device(self) -> torch.device:
+        """The device that networks compute on."""
+        ...
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """bf16 on CUDA, fp32 on CPU, unless the user's flags say otherwise."""
+        ...
+
+    def free_memory(self, num_bytes: int) -> None:
+        """Make room for `num_bytes` on `device()` by evicting other models; does nothing where there is nothing to evict."""
+        ...
+
+    def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:
+        """Register a ready network with the host's memory management; returns a handle with `load()` and `release()`.
+
+        `load()` brings it to `device()` (evicting others), `release()` drops it.
+        """
+        ...
