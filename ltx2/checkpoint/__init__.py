@@ -1,0 +1,1 @@
+"""From files to networks: reading, name tables, recognising releases, strict loading, LoRAs."""

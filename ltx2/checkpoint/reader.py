@@ -1,0 +1,167 @@
+"""Reading safetensors files: headers at once, tensors lazily and memory-mapped, several shards as one.
+
+Nothing else is read: a pickle, a truncated download or a web page saved under the wrong name is recognised and refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch import Tensor
+
+from ..errors import ModelFileError
+
+_DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
+_MAX_HEADER = 100 * 2**20
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor as the header describes it; `dtype` is safetensors' name ("BF16", "F8_E4M3", ...)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    file: Path
+
+    @property
+    def num_elements(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_elements * _DTYPE_BYTES.get(self.dtype, 1)
+
+
+class Checkpoint:
+    """The tensors and metadata of one safetensors file, or of a folder of shards.
+
+    Opening reads headers only. `read` returns tensors that share the file's memory map: pages enter RAM as they are
+    used and can always be dropped again.
+    """
+
+    def __init__(self, path: Path, files: list[Path]) -> None:
+        self.path = path
+        self.files = files
+        self.metadata: dict[str, str] = {}
+        self.entries: dict[str, TensorEntry] = {}
+        for file in files:
+            header = read_header(file)
+            self.metadata.update(header.pop("__metadata__", {}))
+            for key, info in header.items():
+                self.entries[key] = TensorEntry(tuple(info["shape"]), info["dtype"], file)
+        self._open: dict[Path, Any] = {}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Checkpoint:
+        """Open a .safetensors file, or a folder of them (with its index, or the files in name order).
+
+        Raises:
+            ModelFileError: not there, or not safetensors; the message says what it is.
+        """
+        path = Path(path)
+        return cls(path, _shards(path) if path.is_dir() else [path])
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The JSON of the metadata's `config`; empty where a repack has stripped it."""
+        text = self.metadata.get("config", "{}")
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelFileError(f"{self.name}: the metadata's config is no JSON ({error}); get the file anew") from error
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {key: entry.shape for key, entry in self.entries.items()}
+
+    def read(self, key: str) -> Tensor:
+        """The memory-mapped tensor `key`; never written to."""
+        file = self.entries[key].file
+        if file not in self._open:
+            self._open[file] = safe_open(file, framework="pt", device="cpu")
+        return self._open[file].get_tensor(key)
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """The header of a safetensors file: {key: {dtype, shape, data_offsets}, "__metadata__": {...}}.
+
+    Raises:
+        ModelFileError: it is missing, truncated or something else; names what it is and what to do.
+    """
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            start = stream.read(8)
+            length = int.from_bytes(start, "little")
+            body = stream.read(length) if len(start) == 8 and length <= min(_MAX_HEADER, size) else b""
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{file.name}: there is no such file ({file})") from error
+    except OSError as error:
+        raise ModelFileError(f"{file.name}: cannot be read ({error.strerror}); check the file and its permissions") from error
+    if not body.lstrip().startswith(b"{"):
+        raise ModelFileError(f"{file.name} must be a safetensors file; it is {_what_it_is(file, size)}")
+    try:
+        header = json.loads(body)
+    except ValueError as error:
+        raise ModelFileError(f"{file.name}: its safetensors header is damaged ({error}); download it again") from error
+    _check_length(file, size, 8 + length, header)
+    return header
+
+
+def _check_length(file: Path, size: int, start: int, header: Mapping[str, Any]) -> None:
+    ends = [info["data_offsets"][1] for key, info in header.items() if key != "__metadata__"]
+    expected = start + max(ends, default=0)
+    if size < expected:
+        raise ModelFileError(
+            f"{file.name} must hold {expected:,} bytes; it holds {size:,}: the download was cut off, get it again"
+        )
+
+
+_MAGICS = (
+    (b"PK\x03\x04", "a zip archive, as torch.save writes: a pickle, which can run code; get the .safetensors version"),
+    (b"\x80", "a pickle, which can run code; get the .safetensors version"),
+    (b"GGUF", "a GGUF file; get the .safetensors version"),
+    (b"version https://git-lfs", "a git-lfs pointer and not the file itself; download the file it points to"),
+    (b"<", "a web page saved under this name: the download needs a log-in or an accepted licence; get it again"),
+    (b"{", "a JSON text; the address of the file itself was probably not the one downloaded"),
+)
+
+
+def _what_it_is(file: Path, size: int) -> str:
+    if size == 0:
+        return "empty: the download failed, get it again"
+    with file.open("rb") as stream:
+        start = stream.read(64).lstrip()
+    for magic, meaning in _MAGICS:
+        if start.startswith(magic):
+            return meaning
+    return "something else or damaged; download it again"
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / _INDEX
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [name for name in names if not (folder / Path(name).name).is_file()]
+        if missing:
+            raise ModelFileError(f"{folder.name}: {len(missing)} of {len(names)} shards are missing: {', '.join(missing)}")
+        # Only the names count: an index must not lead out of its folder.
+        return [folder / Path(name).name for name in names]
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelFileError(f"{folder.name} must hold .safetensors files; it holds none ({folder})")
+    return files
