@@ -1,0 +1,1 @@
+"""From the tokens of a prompt to the contexts that the transformer reads."""

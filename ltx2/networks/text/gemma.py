@@ -1,0 +1,87 @@
+"""Gemma 3 as LTX-2 reads it: every hidden state of the language model, for the real tokens of one prompt.
+
+The layers are transformers' own. No head, no vision, no key/value cache and no padding: rotary positions are relative,
+so the states of a prompt do not depend on what would stand before it.
+
+Shapes: B batch, T tokens, D hidden size, L hidden states (layers + 1).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...config.text import GemmaConfig
+
+
+class Gemma3(nn.Module):
+    """transformers' Gemma 3 language model, asked for its hidden states only."""
+
+    def __init__(self, config: GemmaConfig) -> None:
+        # Imported here, for it takes seconds and most of the library has no use for it.
+        from transformers import Gemma3TextModel
+
+        super().__init__()
+        self.config = config
+        self.model = Gemma3TextModel(_transformers_config(config))
+        _make_derived_buffers_real(self.model)
+
+    def forward(self, tokens: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """All hidden states (B, T, D, L) in `dtype` of token ids (B, T) without padding.
+
+        The first is the scaled embeddings; the last is the output of the last layer after the final norm.
+        """
+        output = self.model(inputs_embeds=self._embed(tokens, dtype), use_cache=False, output_hidden_states=True)
+        return torch.stack(output.hidden_states, dim=-1)
+
+    def _embed(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Embeddings times sqrt(D), that factor rounded to the weights' dtype (62 in bf16): so Gemma was trained."""
+        weight = self.model.embed_tokens.weight
+        scale = torch.tensor(math.sqrt(self.config.hidden_size)).to(weight.dtype).item()
+        # The table is 2 GB and a prompt reads a few of its rows: it may stay where it is.
+        rows = F.embedding(tokens.to(weight.device), weight)
+        return rows.to(tokens.device, dtype) * scale
+
+
+def _transformers_config(config: GemmaConfig) -> Any:
+    from transformers import Gemma3TextConfig
+
+    # The names of transformers 4, which 5 understands too.
+    scaling = {"rope_type": "linear", "factor": config.position_factor} if config.position_factor != 1 else None
+    return Gemma3TextConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        query_pre_attn_scalar=config.query_scale,
+        sliding_window=config.sliding_window,
+        sliding_window_pattern=config.global_every,
+        layer_types=list(config.layer_types),
+        rope_theta=config.theta,
+        rope_local_base_freq=config.local_theta,
+        rope_scaling=scaling,
+        max_position_embeddings=config.max_positions,
+        rms_norm_eps=config.norm_eps,
+        use_cache=False,
+    )
+
+
+def _make_derived_buffers_real(model: nn.Module) -> None:
+    """Create what transformers derives from the config and no file holds, for the model may be on the meta device.
+
+    Some versions have one rotary module and some have two; each can be made again from the config that it keeps.
+    """
+    with torch.device("cpu"):
+        for name, module in list(model.named_children()):
+            if name.startswith("rotary_emb"):
+                setattr(model, name, type(module)(config=module.config))
+        # `Gemma3._embed` does the scaling; this only must not be left on the meta device.
+        if "embed_scale" in dict(model.embed_tokens.named_buffers()):
+            model.embed_tokens.embed_scale = torch.tensor(math.sqrt(model.config.hidden_size))
