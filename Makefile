@@ -22,16 +22,24 @@ lint: $(ENV)/.ready
 bench: $(ENV)/.ready
 	$(BIN)/python benchmarks/run.py
 
-# Needs a network that reaches GitHub. ComfyUI gets an environment of its own, and the pack as a link.
-comfyui: $(ENV)/.ready
-	$(BIN)/pip install --quiet comfy-cli==1.23.0 --target .comfyui/cli
-	test -d .comfyui/ComfyUI || PYTHONPATH=.comfyui/cli $(BIN)/python -m comfy_cli --skip-prompt --no-enable-telemetry \
-		--workspace .comfyui/ComfyUI install --cpu
-	test -e .comfyui/ComfyUI/custom_nodes/comfyui-ltx2 || ln -s "$(CURDIR)" .comfyui/ComfyUI/custom_nodes/comfyui-ltx2
-	@echo "Start it with: make -s comfyui && COMFYUI_DIR=.comfyui/ComfyUI $(BIN)/pytest tests/comfyui"
+# Needs a network that reaches GitHub. ComfyUI gets an environment of its own and the pack as a link, and
+# COMFYUI_DIR=.comfyui/ComfyUI tells tests/comfyui where it is.
+ACCELERATOR ?= cpu
+COMFY := .comfyui/env/bin/comfy
+comfyui: .comfyui/env/.ready
+	test -d .comfyui/ComfyUI || VIRTUAL_ENV="$(CURDIR)/.comfyui/env" $(COMFY) --skip-prompt --no-enable-telemetry \
+		--workspace "$(CURDIR)/.comfyui/ComfyUI" install --$(ACCELERATOR)
+	.comfyui/env/bin/pip install --quiet -r requirements.txt
+	ln -sfn "$(CURDIR)" .comfyui/ComfyUI/custom_nodes/comfyui-ltx2
+	@echo "ready: $(COMFY) --workspace $(CURDIR)/.comfyui/ComfyUI launch"
+
+.comfyui/env/.ready:
+	$(PYTHON) -m venv .comfyui/env
+	.comfyui/env/bin/pip install --quiet comfy-cli==1.23.0
+	touch $@
 
 # torch comes first and alone: its release decides what else fits, and a later step must find it present.
-$(ENV)/.ready: pyproject.toml setup.py constraints.txt
+$(ENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(ENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
