@@ -1,0 +1,1 @@
+"""Reading, preparing, encoding and muxing of pictures, video and sound."""

@@ -1,0 +1,1 @@
+"""The networks: mathematics only; precision, placement and tiling are applied from outside."""
