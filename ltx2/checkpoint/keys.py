@@ -28,6 +28,7 @@ class NameTable:
         owned: Shell patterns (after the prefix) of the names that belong to the component.
         foreign: Shell patterns of names among those that belong to another component after all.
         ignored: Shell patterns (after the prefix) of tensors that may be there and are not read.
+        root: What all our names start with, where the module that the names belong to is a part of ours.
     """
 
     component: str
@@ -49,11 +50,12 @@ class NameTable:
 
     def to_ours(self, name: str) -> str | None:
         """Our name of a parameter or module called `name` in the file (prefix removed); None for a stranger."""
-        return self._translate(name, self._ours)
+        translated = self._translate(name, self._ours)
+        return None if translated is None else self.root + translated
 
     def to_theirs(self, name: str) -> str:
         """The file's name, prefix included, of our parameter `name`."""
-        translated = self._translate(name, self._theirs)
+        translated = self._translate(name.removeprefix(self.root), self._theirs)
         assert translated is not None, f"the {self.component} table has no name for {name}"
         return self.prefixes[0] + translated
 
@@ -223,4 +225,15 @@ VOCODER = NameTable(
 )
 UPSAMPLER = NameTable(
     component="latent upsampler", section="", prefixes=("",), keeps_other_names=True
+)
+
+# The language model only: its head, the vision tower and the projector between them are never read. A folder of the
+# newer transformers, the released folder and ComfyUI's single file differ in the prefix.
+GEMMA = NameTable(
+    component="Gemma 3 language model",
+    section="",
+    prefixes=("language_model.model.", "model.language_model.", "model."),
+    keeps_other_names=True,
+    ignored=("vision_tower.*", "multi_modal_projector.*", "lm_head.*"),
+    root="model.",
 )
