@@ -39,6 +39,7 @@ class NameTable:
     owned: tuple[str, ...] = ("*",)
     foreign: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    root: str = ""
 
     @cached_property
     def _ours(self) -> dict[str, str]:
