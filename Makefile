@@ -39,7 +39,7 @@ comfyui: .comfyui/env/.ready
 	touch $@
 
 # torch comes first and alone: its release decides what else fits, and a later step must find it present.
-$(ENV)/.ready: pyproject.toml constraints.txt
+$(ENV)/.ready: pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(ENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools

@@ -53,10 +53,10 @@ def sources_of(*patterns: str) -> list[Source]:
 @pytest.fixture(scope="session")
 def sources() -> list[Source]:
     """What runs at a user's: the root's modules, the library and the nodes."""
-    return sources_of("*.py", "ltx2/**/*.py", "nodes/**/*.py")
+    return [s for s in sources_of("*.py", "ltx2/**/*.py", "nodes/**/*.py") if s.path.name != "setup.py"]
 
 
 @pytest.fixture(scope="session")
 def all_sources(sources) -> list[Source]:
     """The pack and everything beside it: tests, benchmarks, scripts."""
-    return [*sources, *sources_of("tests/**/*.py", "benchmarks/**/*.py", "workflows/**/*.py", ".ci/*.py")]
+    return [*sources, *sources_of("setup.py", "tests/**/*.py", "benchmarks/**/*.py", "workflows/**/*.py", ".ci/*.py")]
