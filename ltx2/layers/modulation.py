@@ -1,0 +1,98 @@
+"""Adaptive layer norm: noise levels become rows of shifts, scales and gates.
+
+A clip has few distinct noise levels (one in text to video, two with a conditioned first frame), so rows exist once per
+*unique* level, and tokens know which row is theirs. A table per token would be gigabytes at full size.
+
+Shapes: B batch, T tokens, D width, U unique levels, R rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_MAX_SPANS = 16
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The distinct timesteps (U,) of a batch of tokens, and the spans of the flattened (B T) tokens that have them.
+
+    `spans` is None where one level holds for all; otherwise each span is a slice with one row number, or with a
+    number for each of its tokens.
+    """
+
+    values: Tensor
+    spans: tuple[tuple[slice, int | Tensor], ...] | None = None
+
+    @classmethod
+    def of(cls, timesteps: Tensor) -> Levels:
+        """The levels of per-token timesteps (B, T)."""
+        values, index = torch.unique(timesteps.flatten(), return_inverse=True)
+        return cls(values, None if len(values) == 1 else _spans(index))
+
+    def scaled(self, factor: float) -> Levels:
+        """The same tokens at `factor` times these levels: masks become timesteps when sigma is known."""
+        return Levels(self.values * factor, self.spans)
+
+
+def _spans(index: Tensor) -> tuple[tuple[slice, int | Tensor], ...]:
+    borders = (torch.nonzero(index[1:] != index[:-1]).flatten() + 1).tolist()
+    if len(borders) < _MAX_SPANS:
+        starts = [0, *borders]
+        return tuple(
+            (slice(start, stop), int(index[start]))
+            for start, stop in zip(starts, [*borders, len(index)], strict=True)
+        )
+    stops = range(_CHUNK, len(index) + _CHUNK, _CHUNK)
+    return tuple((slice(stop - _CHUNK, stop), index[stop - _CHUNK : stop]) for stop in stops)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor, levels: Levels) -> Tensor:
+    """x * (1 + scale) + shift for x (B, T, D), with shift and scale (U, D) chosen by each token's level."""
+    if levels.spans is None:
+        return x * (1 + scale) + shift
+    tokens, out = x.flatten(0, 1), torch.empty_like(x)
+    flat = out.flatten(0, 1)
+    for span, row in levels.spans:
+        flat[span] = tokens[span] * (1 + scale[row]) + shift[row]
+    return out
+
+
+def add_gated(x: Tensor, update: Tensor, gate: Tensor, levels: Levels) -> Tensor:
+    """x + gate * update for x (B, T, D), with gate (U, D) chosen by each token's level."""
+    if levels.spans is None:
+        return x + update * gate
+    out = torch.empty_like(x)
+    tokens, updates, flat = x.flatten(0, 1), update.flatten(0, 1), out.flatten(0, 1)
+    for span, row in levels.spans:
+        flat[span] = torch.addcmul(tokens[span], updates[span], gate[row])
+    return out
+
+
+class AdaLayerNorm(nn.Module):
+    """Timesteps (U,) -> rows (U, R, D), and the embedding (U, D) they come from."""
+
+    def __init__(self, dim: int, num_rows: int) -> None:
+        super().__init__()
+        self.num_rows = num_rows
+        self.linear_1 = nn.Linear(256, dim)
+        self.linear_2 = nn.Linear(dim, dim)
+        self.linear_rows = nn.Linear(dim, num_rows * dim)
+
+    def forward(self, timesteps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        embedded = self.linear_2(F.silu(self.linear_1(sinusoid(timesteps).to(dtype))))
+        return self.linear_rows(F.silu(embedded)).unflatten(-1, (self.num_rows, -1)), embedded
+
+
+def sinusoid(timesteps: Tensor, dim: int = 256) -> Tensor:
+    """(U,) -> (U, dim): cosines, then sines, of t * exp(-ln(10000) i / (dim / 2)), fp32."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half)
+    angles = timesteps.float()[:, None] * frequencies
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)

@@ -1,0 +1,84 @@
+"""One modality inside one block: self-attention, text attention and feed-forward, each modulated by the noise level.
+
+Shapes: B batch, T tokens, S context tokens, D width, U unique noise levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...config.transformer import StreamConfig, TransformerConfig
+from ...layers.attention import Attention
+from ...layers.feed_forward import FeedForward
+from ...layers.modulation import Levels, add_gated, modulate
+from ...layers.norms import rms_norm
+from ...layers.rope import Rotary
+
+
+@dataclass(frozen=True, eq=False)
+class StreamConditions:
+    """What stays the same for one stream through all blocks of a forward call.
+
+    Attributes:
+        rows: (U, R, D) AdaLN rows; each block adds its own table.
+        prompt_rows: (B, 2, D) rows for text keys and values, or None.
+        exchange_rows: (U, 4, D) rows for the exchange.
+        exchange_gate: (B, 1, D) gate of what comes in from the other modality.
+    """
+
+    levels: Levels
+    rows: Tensor
+    context: Tensor
+    prompt_rows: Tensor | None
+    exchange_rows: Tensor | None
+    exchange_gate: Tensor | None
+    rotary: Rotary
+    exchange_rotary: Rotary
+    attention_bias: Tensor | None
+    is_updated: bool
+
+
+class Stream(nn.Module):
+    """The part of a block that sees one modality and its text."""
+
+    def __init__(self, config: TransformerConfig, stream: StreamConfig) -> None:
+        super().__init__()
+        width = stream.width
+        heads = {"num_heads": stream.num_heads, "head_dim": stream.head_dim}
+        options = {"gated": config.gated, "eps": config.norm_eps}
+        self.eps = config.norm_eps
+        self.table = nn.Parameter(torch.empty(config.num_rows, width))
+        self.self_attention = Attention(width, width, **heads, **options)
+        self.prompt_table = nn.Parameter(torch.empty(2, width)) if config.text_modulation else None
+        self.text_attention = Attention(width, stream.context_dim, **heads, **options)
+        self.feed_forward = FeedForward(width, bias=stream.ff_bias)
+
+    def attend(self, x: Tensor, given: StreamConditions, skipped: Tensor | None) -> Tensor:
+        """Self-attention, then text attention. `skipped` (B,): elements whose self-attention passes values through."""
+        shift, scale, gate, *_ = rows = self._rows(given)
+        hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
+        update = self.self_attention(hidden, rotary=given.rotary, bias=given.attention_bias, skipped=skipped)
+        x = add_gated(x, update, gate, given.levels)
+        if self.prompt_table is None:
+            return x + self.text_attention(rms_norm(x, self.eps), given.context)
+        shift, scale, gate = rows[6:]
+        query = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
+        return add_gated(x, self.text_attention(query, self._modulated_context(given)), gate, given.levels)
+
+    def feed(self, x: Tensor, given: StreamConditions) -> Tensor:
+        """The feed-forward network."""
+        shift, scale, gate = self._rows(given)[3:6]
+        hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
+        return add_gated(x, self.feed_forward(hidden), gate, given.levels)
+
+    def _rows(self, given: StreamConditions) -> tuple[Tensor, ...]:
+        return (given.rows + self.table.to(given.rows)).unbind(1)
+
+    def _modulated_context(self, given: StreamConditions) -> Tensor:
+        table = self.prompt_table.to(given.context)
+        rows = table[None] if given.prompt_rows is None else given.prompt_rows + table
+        shift, scale = rows[:, :1], rows[:, 1:]
+        return torch.addcmul(shift, given.context, 1 + scale)
