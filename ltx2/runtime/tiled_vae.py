@@ -1,0 +1,156 @@
+"""Decoding and encoding of clips tile by tile, with any video VAE; decoded frames are handed on as they get finished.
+
+Shapes: B batch, C latent channels, F/H/W frames, height and width in pixels, f/h/w in latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from ..networks.video_vae import VideoVAE
+from .tiling import Compression, Piece, Tiling, decode_pieces, encode_pieces
+
+#: Called with (tiles done, tiles in all) before each tile and at the end; it may raise to stop.
+OnStep = Callable[[int, int], None]
+
+# An encoder sees further back than a decoder's seams tolerate: less overlap shows in the latents.
+_LEAST_ENCODE_OVERLAP: Compression = (16, 64, 64)
+
+
+def decode_video(
+    vae: VideoVAE,
+    latent: Tensor,
+    tiling: Tiling | None = None,
+    *,
+    noise: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[Tensor]:
+    """Decode a normalised latent (B, C, f, h, w) into finished runs of frames (B, 3, n, H, W), in order.
+
+    Without a tiling there is one run. With one, memory is bounded by a tile in time and its overlap. `noise` and
+    `generator` are those of `VideoVAE.decode`. Raises LTX2Error for a tiling that does not fit the VAE.
+    """
+    decoder = vae.require_decoder()
+    raw = vae.decoder_input(latent, noise=noise, generator=generator)
+    return decode_tiles(decoder, raw, tiling or Tiling(), vae.config.compression, on_step=on_step)
+
+
+def encode_video(
+    vae: VideoVAE, pixels: Tensor, tiling: Tiling | None = None, *, on_step: OnStep | None = None
+) -> Tensor:
+    """Encode pixels (B, 3, F, H, W) in [-1, 1] into a normalised latent (B, C, f, h, w), as `VideoVAE.encode` does."""
+    return encode_tiles(vae.encode, vae.crop(pixels), tiling or Tiling(), vae.config.compression, on_step=on_step)
+
+
+def decode_tiles(
+    decode: Callable[[Tensor], Tensor],
+    latent: Tensor,
+    tiling: Tiling,
+    compression: Compression,
+    *,
+    on_step: OnStep | None = None,
+) -> Iterator[Tensor]:
+    """`decode_video` for any `decode` that maps (B, C, f, h, w) to (B, channels, F, H, W)."""
+    spans = tiling.in_latents(compression)
+    time, height, width = (
+        decode_pieces(length, span, scale, is_time=axis == 0)
+        for axis, (length, span, scale) in enumerate(zip(latent.shape[2:], spans, compression, strict=True))
+    )
+    return _decoded(decode, latent, time, list(product(height, width)), on_step or _ignore)
+
+
+def encode_tiles(
+    encode: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    tiling: Tiling,
+    compression: Compression,
+    *,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """`encode_video` for any `encode` that maps (B, channels, 8k + 1, H, W) to (B, C, k + 1, h, w)."""
+    on_step = on_step or _ignore
+    spans = tiling.in_latents(compression, _LEAST_ENCODE_OVERLAP)
+    frames, height, width = pixels.shape[2:]
+    lengths = (1 + (frames - 1) // compression[0], height // compression[1], width // compression[2])
+    axes = [
+        encode_pieces(length, span, scale, is_time=axis == 0)
+        for axis, (length, span, scale) in enumerate(zip(lengths, spans, compression, strict=True))
+    ]
+    tiles = list(product(*axes))
+    sums = _Sums(lengths[1], lengths[2])
+    for done, (time, row, column) in enumerate(tiles):
+        on_step(done, len(tiles))
+        tile = encode(pixels[:, :, time.source, row.source, column.source])
+        sums.add(tile, time, row, column)
+    on_step(len(tiles), len(tiles))
+    return sums.take(lengths[0])
+
+
+def _decoded(
+    decode: Callable[[Tensor], Tensor],
+    latent: Tensor,
+    times: list[Piece],
+    planes: list[tuple[Piece, Piece]],
+    on_step: OnStep,
+) -> Iterator[Tensor]:
+    total = len(times) * len(planes)
+    if total == 1:  # nothing to blend, so no second copy of the pixels
+        on_step(0, 1)
+        yield decode(latent)
+        on_step(1, 1)
+        return
+    sums = _Sums(max(row.target.stop for row, _ in planes), max(column.target.stop for _, column in planes))
+    # Frames are final once the next tile in time starts behind them.
+    finals = [piece.target.start for piece in times[1:]] + [times[-1].target.stop]
+    for i, (time, final) in enumerate(zip(times, finals, strict=True)):
+        for j, (row, column) in enumerate(planes):
+            on_step(i * len(planes) + j, total)
+            tile = decode(latent[:, :, time.source, row.source, column.source])
+            sums.add(tile, time, row, column)
+            del tile  # or it would lie in memory beside the next one
+        if final > sums.start:
+            yield sums.take(final)
+    on_step(total, total)
+
+
+class _Sums:
+    """Weighted tiles being added up, in float32: frames from `start` to the last that a tile has reached."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.start = 0
+        self._plane = (height, width)
+        self._sums: Tensor | None = None
+        self._dtype = torch.float32
+
+    def add(self, tile: Tensor, time: Piece, row: Piece, column: Piece) -> None:
+        sums = self._reaching(time.target.stop, tile)
+        weights = time.weights[:, None, None] * row.weights[:, None] * column.weights
+        frames = slice(time.target.start - self.start, time.target.stop - self.start)
+        sums[:, :, frames, row.target, column.target].addcmul_(tile.to(sums.dtype), weights.to(sums))
+
+    def take(self, stop: int) -> Tensor:
+        """The frames before `stop`, which no later tile may touch."""
+        assert self._sums is not None, "a tile is added before anything is taken"
+        count = stop - self.start
+        taken, self._sums = self._sums[:, :, :count], self._sums[:, :, count:]
+        self.start = stop
+        return taken.to(self._dtype)
+
+    def _reaching(self, stop: int, tile: Tensor) -> Tensor:
+        """The sums with room up to frame `stop`. New room is new memory: frames handed out are never written again."""
+        held = 0 if self._sums is None else self._sums.shape[2]
+        missing = stop - self.start - held
+        if self._sums is None or missing > 0:
+            self._dtype = tile.dtype
+            room = tile.new_zeros((*tile.shape[:2], missing, *self._plane), dtype=torch.float32)
+            self._sums = room if self._sums is None else torch.cat([self._sums, room], dim=2)
+        return self._sums
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """The hook of those who pass none."""

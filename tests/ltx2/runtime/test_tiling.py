@@ -1,0 +1,294 @@
+"""Tiled decode and encode: the fixtures' blends, exactness away from seams, memory, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ltx2.checkpoint.keys import VIDEO_VAE
+from ltx2.checkpoint.load import InMemory, build
+from ltx2.config.section import parse
+from ltx2.config.video_vae import VideoVAEConfig
+from ltx2.errors import LTX2Error
+from ltx2.networks.video_vae import VideoVAE
+from ltx2.runtime.tiled_vae import decode_tiles, decode_video, encode_tiles, encode_video
+from ltx2.runtime.tiling import Tiling, choose_tiling, decode_pieces, encode_pieces, intervals
+
+COMPRESSION = (8, 32, 32)
+EVERYWHERE = Tiling(frames=(24, 8), height=(96, 32), width=(64, 32))
+ENCODE_EVERYWHERE = Tiling(frames=(32, 16), height=(96, 64), width=(128, 64))
+
+
+def load(case) -> VideoVAE:
+    config = parse(VideoVAEConfig, case.config["vae"], "vae")
+    return build(lambda: VideoVAE(config), VIDEO_VAE, InMemory(case.weights))
+
+
+def all_frames(chunks) -> torch.Tensor:
+    return torch.cat(list(chunks), dim=2)
+
+
+def without_side_taps(vae: VideoVAE, *, space: bool = False) -> VideoVAE:
+    """A VAE whose convolutions see their own frame only (and, with `space`, their own pixel only)."""
+    for module in vae.modules():
+        if isinstance(module, nn.Conv3d):
+            weight = torch.zeros_like(module.weight)
+            here = slice(1, 2) if space else slice(None)
+            own = 2 if module in set(vae.encoder.modules()) else 1  # the encoder is causal: its own frame is the last
+            weight[:, :, own, here, here] = module.weight[:, :, own, here, here]
+            module.weight = nn.Parameter(weight, requires_grad=False)
+    return vae
+
+
+def span_for(length: int, count: int, overlap: int, step: int) -> tuple[int, int]:
+    """The span in pixels that makes `count` tiles of an axis of `length` latents."""
+    size = -(-(length + (count - 1) * overlap) // count)
+    return size * step, overlap * step
+
+
+@pytest.mark.parametrize("name", ["video_vae_20", "video_vae_23"])
+class TestFixtures:
+    def test_sizes(self, golden, name):
+        case = golden(name)
+        vae, latent = load(case), case.inputs["latent_tiled"]
+        for output in ("tiled_all", "tiled_time"):
+            tiling = Tiling(**{axis: tuple(span) for axis, span in case.params[output].items()})
+            pixels = all_frames(decode_video(vae, latent, tiling))
+            assert pixels.shape == (1, 3, 33, 128, 96)
+            torch.testing.assert_close(pixels[:, :, :, ::7, ::11], case.outputs[output], rtol=0, atol=2e-5)
+
+    def test_counts(self, golden, name):
+        case = golden(name)
+        vae, latent = load(case), case.inputs["latent_tiled"]
+        spans = {
+            axis: span_for(length, *case.params["tiled_count"][axis], step)
+            for axis, length, step in zip(("frames", "height", "width"), latent.shape[2:], COMPRESSION, strict=True)
+        }
+        pixels = all_frames(decode_video(vae, latent, Tiling(**spans)))
+        torch.testing.assert_close(pixels[:, :, :, ::7, ::11], case.outputs["tiled_count"], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["video_vae_20", "video_vae_23"])
+class TestFrameForFrame:
+    """N1: nothing moves by a frame. Without temporal side taps a tile cannot differ from the whole clip."""
+
+    def test_decode(self, golden, name):
+        vae = without_side_taps(load(golden(name)))
+        latent = torch.randn(1, vae.config.latent_channels, 7, 2, 3, generator=torch.Generator().manual_seed(5))
+        whole = vae.decode(latent)
+        for span in ((16, 8), (24, 8), (24, 16), (32, 24), (40, 8)):
+            tiled = all_frames(decode_video(vae, latent, Tiling(frames=span)))
+            torch.testing.assert_close(tiled, whole, rtol=0, atol=2e-5)
+        assert (whole[:, :, 1:] - whole[:, :, :-1]).abs().amax(dim=(0, 1, 3, 4)).min() > 1e-2  # a shift would show
+
+    def test_decode_without_any_side_taps(self, golden, name):
+        vae = without_side_taps(load(golden(name)), space=True)
+        latent = torch.randn(2, vae.config.latent_channels, 6, 5, 4, generator=torch.Generator().manual_seed(6))
+        tiled = all_frames(decode_video(vae, latent, EVERYWHERE))
+        torch.testing.assert_close(tiled, vae.decode(latent), rtol=0, atol=2e-5)
+
+    def test_encode(self, golden, name):
+        vae = without_side_taps(load(golden(name)))
+        pixels = torch.rand(1, 3, 57, 64, 96, generator=torch.Generator().manual_seed(7)) * 2 - 1
+        whole = vae.encode(pixels)
+        for span in ((24, 16), (32, 16), (40, 24)):
+            tiled = encode_video(vae, pixels, Tiling(frames=span))
+            torch.testing.assert_close(tiled, whole, rtol=0, atol=2e-5)
+
+    def test_encode_without_any_side_taps(self, golden, name):
+        vae = without_side_taps(load(golden(name)), space=True)
+        pixels = torch.rand(1, 3, 36, 160, 192, generator=torch.Generator().manual_seed(8)) * 2 - 1
+        tiled = encode_video(vae, pixels, ENCODE_EVERYWHERE)
+        torch.testing.assert_close(tiled, vae.encode(pixels), rtol=0, atol=2e-5)
+
+    def test_encode_and_decode_are_tiled_independently(self, golden, name):
+        """Defect 2: a tiling is an argument of one call, so neither direction can read the other's."""
+        vae = load(golden(name))
+        pixels = torch.rand(1, 3, 33, 64, 160, generator=torch.Generator().manual_seed(9)) * 2 - 1
+        latent = vae.encode(pixels)
+        assert torch.equal(encode_video(vae, pixels), latent)
+        assert not torch.equal(encode_video(vae, pixels, ENCODE_EVERYWHERE), latent)
+        assert torch.equal(all_frames(decode_video(vae, latent)), vae.decode(latent))
+        assert not torch.equal(all_frames(decode_video(vae, latent, EVERYWHERE)), vae.decode(latent))
+
+    def test_seams_are_where_tiles_meet(self, golden, name):
+        """Rows that lie in one tile, out of reach of its ends, are the untiled ones."""
+        vae = load(golden(name))
+        latent = torch.randn(1, vae.config.latent_channels, 1, 2, 40, generator=torch.Generator().manual_seed(10))
+        tiled = all_frames(decode_video(vae, latent, Tiling(width=(30 * 32, 32))))
+        difference = (tiled - vae.decode(latent)).abs().amax(dim=(0, 1, 2, 3))
+        assert difference[: 10 * 32].max() < 2e-5
+        assert difference[28 * 32 : 32 * 32].max() > 1e-4
+
+
+class Recorder:
+    """A decoder that repeats each latent over its pixels, and remembers the tiles it was given."""
+
+    def __init__(self, compression=COMPRESSION) -> None:
+        self.compression = compression
+        self.shapes = []
+
+    def __call__(self, latent):
+        self.shapes.append(tuple(latent.shape[2:]))
+        time, height, width = self.compression
+        pixels = latent.repeat_interleave(height, 3).repeat_interleave(width, 4)
+        return torch.cat([pixels[:, :, :1], pixels[:, :, 1:].repeat_interleave(time, 2)], dim=2)
+
+
+class TestStreaming:
+    def test_chunks_come_as_soon_as_they_are_final(self):
+        decoder = Recorder()
+        latent = torch.randn(1, 3, 21, 4, 4)
+        done_at, lengths = [], []
+        for chunk in decode_tiles(decoder, latent, Tiling(frames=(40, 16), height=(96, 32)), COMPRESSION):
+            done_at.append(len(decoder.shapes))
+            lengths.append(chunk.shape[2])
+        # Tiles start at latents 0, 3 - 1, 6 - 1, ...; each pair of tiles (two rows) ends what lies before the next.
+        assert done_at == [2, 4, 6, 8, 10, 12, 14]
+        assert lengths == [16, 24, 24, 24, 24, 24, 161 - 136]
+        assert sum(lengths) == 161
+
+    def test_what_was_handed_out_stays(self):
+        latent = torch.randn(1, 3, 15, 2, 2)
+        chunks, copies = [], []
+        for chunk in decode_tiles(Recorder(), latent, Tiling(frames=(24, 16)), COMPRESSION):
+            chunks.append(chunk)
+            copies.append(chunk.clone())
+        assert all(torch.equal(chunk, copy) for chunk, copy in zip(chunks, copies, strict=True))
+        torch.testing.assert_close(torch.cat(chunks, dim=2), Recorder()(latent))
+
+    def test_memory_is_bounded_by_a_tile(self):
+        """What is held between tiles never spans more frames than two tiles, however long the clip."""
+        held = []
+        for chunk in decode_tiles(Recorder(), torch.zeros(1, 3, 200, 1, 1), Tiling(frames=(40, 16)), COMPRESSION):
+            held.append(chunk.untyped_storage().nbytes() // (3 * 32 * 32 * 4))
+        assert max(held) <= 41 + 24
+        assert len(held) > 60
+
+    def test_one_tile_is_a_plain_decode(self):
+        decoder, latent = Recorder(), torch.randn(1, 3, 3, 2, 2).bfloat16()
+        (chunk,) = decode_tiles(decoder, latent, Tiling(frames=(80, 24)), COMPRESSION)
+        assert torch.equal(chunk, Recorder()(latent))
+
+    def test_dtype_is_the_decoders(self):
+        latent = torch.randn(1, 3, 5, 4, 4).bfloat16()
+        chunks = list(decode_tiles(Recorder(), latent, EVERYWHERE, COMPRESSION))
+        assert {chunk.dtype for chunk in chunks} == {torch.bfloat16}
+        torch.testing.assert_close(torch.cat(chunks, dim=2), Recorder()(latent))
+
+    def test_steps_are_reported_before_each_tile_and_may_stop(self):
+        steps, decoder = [], Recorder()
+
+        def on_step(done, total):
+            steps.append((done, total, len(decoder.shapes)))
+            if done == 3:
+                raise KeyboardInterrupt
+
+        chunks = decode_tiles(decoder, torch.zeros(1, 3, 5, 4, 2), EVERYWHERE, COMPRESSION, on_step=on_step)
+        with pytest.raises(KeyboardInterrupt):
+            list(chunks)
+        assert steps == [(0, 4, 0), (1, 4, 1), (2, 4, 2), (3, 4, 3)]
+
+    def test_steps_end_with_all_done(self):
+        steps = []
+        list(
+            decode_tiles(
+                Recorder(), torch.zeros(1, 3, 5, 4, 2), EVERYWHERE, COMPRESSION, on_step=lambda *s: steps.append(s)
+            )
+        )
+        assert steps == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+        steps.clear()
+        encode_tiles(
+            lambda x: x[:, :, ::8, ::32, ::32],
+            torch.zeros(1, 3, 9, 160, 64),
+            ENCODE_EVERYWHERE,
+            COMPRESSION,
+            on_step=lambda *s: steps.append(s),
+        )
+        assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+class TestIntervals:
+    def test_cover_and_shorten_the_last(self):
+        tiles = intervals(5, (2, 1), is_time=False)
+        assert [(t.start, t.stop) for t in tiles] == [(0, 2), (1, 3), (2, 4), (3, 5)]
+        tiles = intervals(7, (3, 1), is_time=True)
+        assert [(t.start, t.stop, t.fade_in, t.fade_out) for t in tiles] == [(0, 3, 0, 1), (1, 5, 2, 1), (3, 7, 2, 0)]
+
+    @pytest.mark.parametrize("is_time", [True, False])
+    @pytest.mark.parametrize("pieces", [decode_pieces, encode_pieces])
+    def test_weights_sum_to_one(self, pieces, is_time):
+        for length in range(1, 24):
+            for span in ((2, 1), (3, 1), (3, 2), (5, 2), (5, 4), (10, 3)):
+                parts = pieces(length, span, 8, is_time=is_time)
+                total = torch.zeros(parts[-1].target.stop)
+                for part in parts:
+                    total[part.target] += part.weights
+                torch.testing.assert_close(total, torch.ones_like(total))
+                assert all(part.target.stop > 0 and part.weights.min() >= 0 for part in parts)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("spans", "message"),
+        [
+            ({"width": (500, 64)}, r"tile size along width must be a multiple of 32; got 500 \(nearest: 480 or 512\)"),
+            (
+                {"height": (512, 40)},
+                r"tile overlap along height must be a multiple of 32; got 40 \(nearest: 32",
+            ),
+            ({"frames": (81, 24)}, r"tile size along frames must be a multiple of 8; got 81 \(nearest: 80 or 88\)"),
+            ({"frames": (80, 4)}, r"tile overlap along frames must be a multiple of 8; got 4 \(nearest: 8\)"),
+        ],
+    )
+    def test_no_multiple_of_the_compression(self, spans, message):
+        """N3: refused before anything is decoded."""
+        with pytest.raises(LTX2Error, match=message):
+            decode_tiles(Recorder(), torch.zeros(1, 3, 5, 40, 40), Tiling(**spans), COMPRESSION)
+
+    @pytest.mark.parametrize("span", [(64, 0), (64, 64), (32, 64), (64, -32)])
+    def test_overlap(self, span):
+        with pytest.raises(LTX2Error, match="tiles must overlap, by less than their size"):
+            Tiling(width=span)
+
+    def test_encode_needs_more_overlap(self):
+        with pytest.raises(LTX2Error, match="at least 64 along width; got 32"):
+            encode_tiles(lambda x: x, torch.zeros(1, 3, 9, 64, 256), Tiling(width=(128, 32)), COMPRESSION)
+        with pytest.raises(LTX2Error, match="at least 16 along frames; got 8"):
+            encode_tiles(lambda x: x, torch.zeros(1, 3, 9, 64, 64), Tiling(frames=(64, 8)), COMPRESSION)
+
+
+class TestChoice:
+    """N2: time is tiled from outside, by hand or by itself."""
+
+    def test_small_clips_are_whole(self):
+        assert choose_tiling((121, 512, 768)) is None
+        assert choose_tiling((1, 2048, 2048)) is None
+
+    def test_defaults(self):
+        assert choose_tiling((1001, 256, 384)) == Tiling(frames=(80, 24))
+        assert choose_tiling((121, 1088, 1920)) == Tiling((80, 24), (768, 64), (768, 64))
+        assert choose_tiling((41, 1024, 2048)) == Tiling(None, (768, 64), (768, 64))
+        assert choose_tiling((121, 704, 1280)) == Tiling((80, 24), None, (768, 64))
+
+    def test_budget(self):
+        size = (121, 1088, 1920)
+        assert choose_tiling(size, budget_bytes=10**12) is None
+        volumes = []
+        for budget in (4 * 10**9, 2 * 10**9, 10**9, 3 * 10**8):
+            tiling = choose_tiling(size, budget_bytes=budget)
+            volumes.append(tiling.frames[0] * tiling.height[0] * tiling.width[0])
+            assert volumes[-1] * 100 <= budget
+        assert volumes == sorted(volumes, reverse=True)
+        assert choose_tiling(size, budget_bytes=1) == Tiling((32, 16), (256, 64), (256, 64))
+
+    @pytest.mark.parametrize("budget", [None, 10**10, 10**9, 10**8, 1])
+    def test_always_legal_for_both_directions(self, budget):
+        for size in ((9, 4096, 4096), (121, 1088, 1920), (2001, 64, 64), (33, 544, 960)):
+            tiling = choose_tiling(size, budget_bytes=budget)
+            if tiling is not None:
+                assert len(tiling.in_latents(COMPRESSION, (16, 64, 64))) == 3
+                assert json.dumps([tiling.frames, tiling.height, tiling.width])
