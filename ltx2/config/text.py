@@ -1,4 +1,4 @@
-"""Configs of the text side: Gemma 3 (a Hugging Face config.json) and the LTX-2 text connectors (checkpoint metadata)."""
+"""Configs of the text side: Gemma 3 (from a config.json) and the LTX-2 text connectors (from checkpoint metadata)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Gemma3(nn.Module):
         super().__init__()
         self.config = config
         self.model = Gemma3TextModel(_transformers_config(config))
-        _make_derived_buffers_real(self.model)
+        _make_derived_buffers_real(self.model, config.hidden_size)
 
     def forward(self, tokens: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """All hidden states (B, T, D, L) in `dtype` of token ids (B, T) without padding.
@@ -50,8 +50,14 @@ class Gemma3(nn.Module):
 def _transformers_config(config: GemmaConfig) -> Any:
     from transformers import Gemma3TextConfig
 
-    # The names of transformers 4, which 5 understands too.
     scaling = {"rope_type": "linear", "factor": config.position_factor} if config.position_factor != 1 else None
+    # The names of transformers 4, which 5 understands too, though its signature does not say so.
+    rotary: dict[str, Any] = {
+        "rope_theta": config.theta,
+        "rope_local_base_freq": config.local_theta,
+        "rope_scaling": scaling,
+        "sliding_window_pattern": config.global_every,
+    }
     return Gemma3TextConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -62,18 +68,15 @@ def _transformers_config(config: GemmaConfig) -> Any:
         head_dim=config.head_dim,
         query_pre_attn_scalar=config.query_scale,
         sliding_window=config.sliding_window,
-        sliding_window_pattern=config.global_every,
         layer_types=list(config.layer_types),
-        rope_theta=config.theta,
-        rope_local_base_freq=config.local_theta,
-        rope_scaling=scaling,
         max_position_embeddings=config.max_positions,
         rms_norm_eps=config.norm_eps,
         use_cache=False,
+        **rotary,
     )
 
 
-def _make_derived_buffers_real(model: nn.Module) -> None:
+def _make_derived_buffers_real(model: nn.Module, hidden_size: int) -> None:
     """Create what transformers derives from the config and no file holds, for the model may be on the meta device.
 
     Some versions have one rotary module and some have two; each can be made again from the config that it keeps.
@@ -83,5 +86,6 @@ def _make_derived_buffers_real(model: nn.Module) -> None:
             if name.startswith("rotary_emb"):
                 setattr(model, name, type(module)(config=module.config))
         # `Gemma3._embed` does the scaling; this only must not be left on the meta device.
-        if "embed_scale" in dict(model.embed_tokens.named_buffers()):
-            model.embed_tokens.embed_scale = torch.tensor(math.sqrt(model.config.hidden_size))
+        embedding = model.get_submodule("embed_tokens")
+        if "embed_scale" in dict(embedding.named_buffers()):
+            setattr(embedding, "embed_scale", torch.tensor(math.sqrt(hidden_size)))  # noqa: B010 - no attribute of Module

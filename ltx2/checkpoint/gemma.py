@@ -1,0 +1,133 @@
+"""Gemma 3 from a Hugging Face folder or a single file: which model it is, whether it fits, weights and tokenizer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config.text import ConnectorsConfig, GemmaConfig
+from ..errors import ModelFileError
+from ..networks.text.gemma import Gemma3
+from ..networks.text.tokenizer import PromptTokenizer
+from .keys import GEMMA
+from .load import Shapes, TensorSource, build
+from .reader import Checkpoint
+
+CURE = "choose Gemma 3 12B: the folder google/gemma-3-12b-it-qat-q4_0-unquantized, or gemma_3_12B_it.safetensors"
+_SIZES = {1152: "1B", 2560: "4B", 3840: "12B", 5376: "27B"}
+_LAYER = re.compile(r"^layers\.(\d+)\.")
+_QUANTISED = (".comfy_quant", ".weight_scale", ".weight_scale_2", ".scale_weight", ".input_scale")
+_TOKENIZER_JSON = "tokenizer.json"
+# Byte tensors of single files.
+_EMBEDDED_JSON, _EMBEDDED_SENTENCEPIECE = "tokenizer_json", "spiece_model"
+
+
+def read_config(checkpoint: Checkpoint) -> GemmaConfig:
+    """The config of the language model in `checkpoint`.
+
+    It is read from the folder's config.json, or from a single file's metadata (`gemma_config`). A single file without
+    one is taken for the released 12B.
+
+    Raises:
+        ModelFileError: there is no Gemma 3 in it.
+    """
+    if checkpoint.path.is_dir():
+        raw = _read_json(checkpoint.path / "config.json")
+    else:
+        raw = json.loads(checkpoint.metadata.get("gemma_config", "null"))
+    return recognise(checkpoint.shapes(), raw, checkpoint.name)
+
+
+def recognise(shapes: Shapes, raw: Mapping[str, Any] | None, name: str) -> GemmaConfig:
+    """The config of the language model whose tensors have these `shapes` (by file key); `raw` is its config.json.
+
+    Raises:
+        ModelFileError: it is something else; the message says what, and names `name`.
+    """
+    prefix = GEMMA.prefix_in(shapes)
+    ours = {key[len(prefix) :]: shape for key, shape in shapes.items() if prefix and key.startswith(prefix)}
+    table = ours.get("embed_tokens.weight")
+    if table is None:
+        raise ModelFileError(f"{name} must hold the Gemma 3 language model; it holds none: {CURE}")
+    if any(key.endswith(".layer_scalar") for key in ours) or _lacks_value_projections(ours):
+        raise ModelFileError(
+            f"{name} is Gemma 4, which belongs to LTX-2.5 (some of its layers have no v_proj); LTX-2 and 2.3 need "
+            f"Gemma 3: {CURE}"
+        )
+    if any(key.endswith(_QUANTISED) for key in ours):
+        raise ModelFileError(f"{name} holds quantised weights, which are not supported for Gemma; {CURE}")
+    if raw is not None:
+        return GemmaConfig.from_huggingface(raw)
+    config = GemmaConfig(vocab_size=table[0])
+    num_layers = 1 + max((int(match[1]) for key in ours if (match := _LAYER.match(key))), default=-1)
+    if (table[1], num_layers) != (config.hidden_size, config.num_layers):
+        raise ModelFileError(
+            f"{name} holds no config, so it must be Gemma 3 12B (hidden size {config.hidden_size}, {config.num_layers} "
+            f"layers); it is {_describe(table[1], num_layers)}: {CURE}"
+        )
+    return config
+
+
+def check_fits(gemma: GemmaConfig, connectors: ConnectorsConfig, name: str) -> None:
+    """Raise ModelFileError where the projection of the LTX-2 checkpoint was made for another text model than `name`."""
+    if (gemma.hidden_size, gemma.num_states) != (connectors.hidden_size, connectors.num_text_states):
+        needed = _describe(connectors.hidden_size, connectors.num_text_states - 1)
+        raise ModelFileError(
+            f"the checkpoint's text projection needs {needed}; {name} is "
+            f"{_describe(gemma.hidden_size, gemma.num_layers)}: {CURE}"
+        )
+
+
+def load_gemma(source: TensorSource, config: GemmaConfig) -> Gemma3:
+    """The language model with its weights memory-mapped. Raises ModelFileError where names or shapes differ."""
+    return build(lambda: Gemma3(config), GEMMA, source)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> PromptTokenizer:
+    """The tokenizer in the folder, inside the single file, or in a tokenizer.json beside that.
+
+    Raises:
+        ModelFileError: there is none that can be read; says where it was looked for.
+    """
+    shapes = checkpoint.shapes()
+    if _EMBEDDED_JSON in shapes:
+        return PromptTokenizer.from_json(_bytes(checkpoint, _EMBEDDED_JSON).decode("utf-8"))
+    folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+    beside = folder / _TOKENIZER_JSON
+    if _EMBEDDED_SENTENCEPIECE in shapes and (PromptTokenizer.reads_sentencepiece() or not beside.is_file()):
+        return PromptTokenizer.from_sentencepiece(_bytes(checkpoint, _EMBEDDED_SENTENCEPIECE))
+    if not beside.is_file():
+        inside = "" if checkpoint.path.is_dir() else f" ({_EMBEDDED_JSON} or {_EMBEDDED_SENTENCEPIECE} inside it)"
+        raise ModelFileError(
+            f"{checkpoint.name} needs its tokenizer{inside}; there is none, nor a {beside}: put the {_TOKENIZER_JSON} "
+            "of google/gemma-3-12b-it-qat-q4_0-unquantized there"
+        )
+    return PromptTokenizer.from_json(beside.read_text(encoding="utf-8"))
+
+
+def _bytes(checkpoint: Checkpoint, key: str) -> bytes:
+    return checkpoint.read(key).numpy().tobytes()
+
+
+def _read_json(file: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFileError(
+            f"{file.parent.name} must be a whole Hugging Face folder; it has no {file.name}: download all its files"
+        ) from error
+    except ValueError as error:
+        raise ModelFileError(f"{file.parent.name}: its {file.name} is no JSON ({error}); download it again") from error
+
+
+def _lacks_value_projections(shapes: Shapes) -> bool:
+    attention = [key for key in shapes if key.endswith(".self_attn.k_proj.weight")]
+    return any(key.replace(".k_proj.", ".v_proj.") not in shapes for key in attention)
+
+
+def _describe(hidden_size: int, num_layers: int) -> str:
+    size = _SIZES.get(hidden_size)
+    return f"{f'Gemma 3 {size}' if size else 'another model'} (hidden size {hidden_size}, {num_layers} layers)"

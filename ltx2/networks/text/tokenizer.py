@@ -1,0 +1,81 @@
+"""Prompts to token ids: one leading BOS, the text, nothing else.
+
+Shapes: T tokens, the BOS included.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ...errors import ModelFileError
+
+logger = logging.getLogger("ltx2")
+BOS = "<bos>"
+MAX_TOKENS = 1024
+
+
+class PromptTokenizer:
+    """Gemma's tokenizer as LTX-2 was trained with it: no chat template, no EOS, no padding."""
+
+    def __init__(self, encode: Callable[[str], list[int]], bos: int) -> None:
+        """`encode` gives the ids of a text without special tokens; `bos` is the id that every prompt starts with."""
+        self._encode = encode
+        self._bos = bos
+
+    @classmethod
+    def from_json(cls, text: str) -> PromptTokenizer:
+        """From the content of a tokenizer.json. Raises ModelFileError where it is no Gemma tokenizer."""
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # noqa: BLE001 - the package raises nothing more specific
+            raise ModelFileError(
+                f"tokenizer.json must be what the tokenizers package reads; it says {error}. Download the file again"
+            ) from error
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        bos = tokenizer.token_to_id(BOS)
+        if bos is None:
+            raise ModelFileError(
+                f"the tokenizer must be Gemma's; it has no {BOS} token. Use the tokenizer.json of the encoder's folder"
+            )
+        return cls(lambda prompt: tokenizer.encode(prompt, add_special_tokens=False).ids, bos)
+
+    @staticmethod
+    def reads_sentencepiece() -> bool:
+        """Whether the sentencepiece package is there (it is, wherever ComfyUI is)."""
+        return importlib.util.find_spec("sentencepiece") is not None
+
+    @classmethod
+    def from_sentencepiece(cls, model: bytes) -> PromptTokenizer:
+        """From a sentencepiece model, as ComfyUI's single files hold it. Raises ModelFileError without the package."""
+        if not cls.reads_sentencepiece():
+            raise ModelFileError(
+                "the tokenizer inside this file must be read by the sentencepiece package, which is not installed: "
+                "pip install sentencepiece, or put a tokenizer.json beside the file"
+            )
+        from sentencepiece import SentencePieceProcessor
+
+        processor = SentencePieceProcessor(model_proto=model)
+        return cls(processor.encode, processor.bos_id())
+
+    def __call__(self, prompt: str) -> Tensor:
+        """Token ids (1, T) of `prompt`, which may be empty; at most MAX_TOKENS, the rest is dropped with a warning."""
+        ids = self._encode(prompt.strip())
+        # A prompt may spell the token out; there is one all the same.
+        while ids and ids[0] == self._bos:
+            ids = ids[1:]
+        ids = [self._bos, *ids]
+        if len(ids) > MAX_TOKENS:
+            logger.warning(
+                "the prompt has %d tokens of at most %d; the last %d are dropped",
+                len(ids),
+                MAX_TOKENS,
+                len(ids) - MAX_TOKENS,
+            )
+        return torch.tensor([ids[:MAX_TOKENS]])
