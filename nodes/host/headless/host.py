@@ -1,0 +1,118 @@
+"""The headless host: what nodes may ask for, answered without ComfyUI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from ....ltx2.errors import LTX2Error
+from . import io, ui
+from .cancellation import Cancellation
+from .folders import Folders
+from .memory import DeviceMemory, HeldNetwork
+from .progress import Progress
+from .video import VideoFromFile
+
+
+class HeadlessHost:
+    """Implements `nodes.host.protocol.Host`. A context manager: leaving it removes the temp folder.
+
+    Args:
+        models, input, output: folders; models has ComfyUI's sub-folders (checkpoints, loras, ...).
+        temp: where the temp folder is made; None for the system's place.
+        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
+        metadata: whether workflows may be written into produced files.
+        stream: where progress goes; None for stderr.
+    """
+
+    name = "headless"
+    io = io
+    ui = ui
+
+    def __init__(
+        self,
+        models: Path = Path("models"),
+        input: Path = Path("input"),
+        output: Path = Path("output"),
+        *,
+        temp: Path | None = None,
+        device: str = "auto",
+        metadata: bool = True,
+        cancellation: Cancellation | None = None,
+        stream: TextIO | None = None,
+    ):
+        self.folders = Folders(models, input, output, temp)
+        self.cancellation = cancellation or Cancellation()
+        self.progress_lines = Progress(self.cancellation, stream)
+        self._memory = DeviceMemory(_device(device))
+        self._metadata = metadata
+
+    def __enter__(self) -> HeadlessHost:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.folders.close()
+
+    def schema(self, **fields: Any) -> io.Schema:
+        return io.Schema(**{name: value for name, value in fields.items() if name in io.Schema.__dataclass_fields__})
+
+    def model_files(self, folder: str) -> list[str]:
+        return self.folders.model_files(folder)
+
+    def model_folders(self, folder: str) -> list[str]:
+        return self.folders.model_folders(folder)
+
+    def model_path(self, folder: str, name: str) -> Path:
+        return self.folders.model_path(folder, name)
+
+    def temp_file(self, suffix: str) -> Path:
+        return self.folders.temp_file(suffix)
+
+    def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
+        return self.folders.save_path(prefix, suffix, width, height)
+
+    def video_from_file(self, path: Path) -> VideoFromFile:
+        """The VIDEO value of a file."""
+        return VideoFromFile(str(path))
+
+    def saves_metadata(self) -> bool:
+        return self._metadata
+
+    def progress(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        return self.progress_lines.stage(title)
+
+    def check_cancelled(self) -> None:
+        self.cancellation.check()
+
+    def device(self) -> torch.device:
+        return self._memory.device
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+    def free_memory(self, num_bytes: int) -> None:
+        self._memory.make_room(num_bytes)
+
+    def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
+        return HeldNetwork(self._memory, network, num_bytes)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise LTX2Error(f"a device must be auto, cpu, cuda or cuda:<number>; got '{name}'") from error
+    if device.type not in ("cpu", "cuda"):
+        raise LTX2Error(f"a device must be auto, cpu, cuda or cuda:<number>; got '{name}'")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise LTX2Error(
+            f"a device must exist; '{name}' does not, there are {count} CUDA devices; choose another or auto"
+        )
+    return device

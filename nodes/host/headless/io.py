@@ -1,0 +1,57 @@
+"""The part of ComfyUI's `comfy_api.latest.io` that the pack uses, under the same names and parameters."""
+
+from __future__ import annotations
+
+from .inputs import (
+    Boolean,
+    Combo,
+    ComfyTypeIO,
+    Custom,
+    Float,
+    FolderType,
+    Input,
+    Int,
+    MultiType,
+    NumberDisplay,
+    Output,
+    String,
+    UploadType,
+    WidgetInput,
+)
+from .schema import ComfyNode, Hidden, NodeOutput, Schema
+
+AnyType = Custom("*")
+Audio = Custom("AUDIO")
+Image = Custom("IMAGE")
+Latent = Custom("LATENT")
+Mask = Custom("MASK")
+Sigmas = Custom("SIGMAS")
+Video = Custom("VIDEO")
+
+__all__ = [
+    "AnyType",
+    "Audio",
+    "Boolean",
+    "Combo",
+    "ComfyNode",
+    "ComfyTypeIO",
+    "Custom",
+    "Float",
+    "FolderType",
+    "Hidden",
+    "Image",
+    "Input",
+    "Int",
+    "Latent",
+    "Mask",
+    "MultiType",
+    "NodeOutput",
+    "NumberDisplay",
+    "Output",
+    "Schema",
+    "Sigmas",
+    "String",
+    "UploadType",
+    "Video",
+    "WidgetInput",
+]

@@ -1,0 +1,70 @@
+"""Loads the pack by path, under a name that is no identifier, as ComfyUI does; and makes hosts and nodes to try it with."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACK = str(ROOT / "custom_nodes" / "comfyui-ltx2").replace(".", "_x_")  # ComfyUI's own rule
+
+
+def load_pack(name: str = PACK):
+    """The pack's root module."""
+    if name not in sys.modules:
+        folder = [str(ROOT)]
+        spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=folder)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def pack():
+    """`pack("nodes.host")` imports that module of the pack."""
+    load_pack()
+    return lambda module: importlib.import_module(f"{PACK}.{module}")
+
+
+@pytest.fixture
+def host(pack, tmp_path):
+    """A headless host on empty folders, in use; its progress goes to `host.stream`."""
+    stream = io.StringIO()
+    folders = [tmp_path / name for name in ("models", "input", "output")]
+    for folder in folders:
+        folder.mkdir()
+    with pack("nodes.host.headless.host").HeadlessHost(*folders, temp=tmp_path / "temp", stream=stream) as host:
+        host.stream = stream
+        pack("nodes.host").use(host)
+        yield host
+
+
+@pytest.fixture
+def make_node(pack):
+    """`make_node("Add", inputs, outputs, function)` is a node class whose `runs` counts its executions.
+
+    Classes are made by `type`: the ComfyUI Manager takes every `class ...(io.ComfyNode)` for a node of the pack.
+    """
+    headless = pack("nodes.host.headless.io")
+
+    def make(node_id, inputs=(), outputs=(), function=None, *, methods=None, **schema):
+        runs = []
+
+        def define_schema(cls):
+            fields = {"inputs": list(inputs), "outputs": list(outputs), **schema}
+            return headless.Schema(node_id=node_id, **fields)
+
+        def execute(cls, **values):
+            runs.append(values)
+            result = function(cls, **values) if function else ()
+            return result if isinstance(result, headless.NodeOutput) else headless.NodeOutput(*result)
+
+        own = {"define_schema": define_schema, "execute": execute, **(methods or {})}
+        return type(node_id, (headless.ComfyNode,), {**{k: classmethod(v) for k, v in own.items()}, "runs": runs})
+
+    return make
