@@ -20,10 +20,11 @@ LIBRARY = {
     "runtime": "geometry config recipe networks precision checkpoint",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",
-    "sampling": "geometry config tokens networks conditioning guidance runtime",
+    "sampling": "geometry config tokens layers networks conditioning guidance runtime",
     "tiny": "config recipe networks checkpoint",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
+OPTIONAL = {"sentencepiece"}  # ComfyUI depends on it; the pack says what to do where it is missing
 COMFYUI = {
     "comfy",
     "comfy_api",
@@ -85,7 +86,7 @@ def test_only_the_comfyui_host_imports_comfyui(sources):
 
 
 def test_inside_the_pack_imports_are_relative_or_of_a_dependency(sources):
-    known = sys.stdlib_module_names | DEPENDENCIES | COMFYUI
+    known = sys.stdlib_module_names | DEPENDENCIES | OPTIONAL | COMFYUI
     wrong = [
         f"{source.path} imports {name}"
         for source in sources
