@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from math import prod
+from typing import Any, Literal
 
 from .section import Section
 
@@ -19,6 +19,7 @@ _STRIDES = {"res_x": (1, 1, 1), "compress_time": (2, 1, 1), "compress_space": (1
 _ENCODER_KINDS = ("res_x", "compress_time_res", "compress_space_res", "compress_all_res")
 _DECODER_KINDS = ("res_x", "compress_time", "compress_space", "compress_all")
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class VideoVAEConfig:
     latent_channels: int = 128
     decoder_base_channels: int = 128
     patch_size: int = 4
-    encoder_padding_mode: str = "zeros"
-    decoder_padding_mode: str = "reflect"
+    encoder_padding_mode: PaddingMode = "zeros"
+    decoder_padding_mode: PaddingMode = "reflect"
     decoder_is_causal: bool = False
     timestep_conditioning: bool = False
 
@@ -111,13 +112,13 @@ class VideoVAEConfig:
         )
 
 
-def _read_shared(section: Section) -> dict[str, int]:
+def _read_shared(section: Section) -> dict[str, Any]:
     section.expect(dims=3, norm_layer="pixel_norm")
     section.take("latent_log_var", "uniform", choices=("uniform", "constant"))  # one extra channel, which is dropped
     return {"pixel_channels": section.take("in_channels", 3), "patch_size": section.take("patch_size", 4)}
 
 
-def _padding_mode(section: Section, key: str, default: str) -> str:
+def _padding_mode(section: Section, key: str, default: PaddingMode) -> PaddingMode:
     return section.take(key, default, choices=_PADDING_MODES)
 
 
@@ -155,8 +156,9 @@ def _read_block(section: Section, name: str, entry: object, kinds: tuple[str, ..
 
 
 def _compression(blocks: tuple[Block, ...], patch_size: int) -> tuple[int, int, int]:
-    patch = (1, patch_size, patch_size)
-    return reduce(lambda total, block: tuple(a * b for a, b in zip(total, block.stride, strict=True)), blocks, patch)
+    strides = [(1, patch_size, patch_size), *(block.stride for block in blocks)]
+    time, height, width = (prod(factors) for factors in zip(*strides, strict=True))
+    return time, height, width
 
 
 def _width_problems(config: VideoVAEConfig) -> list[str]:

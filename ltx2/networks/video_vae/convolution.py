@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...config.video_vae import PaddingMode
+
 
 @dataclass(frozen=True)
 class Padding:
     """How a network pads: `mode` (a padding_mode of torch) in space; in time before the clip only if `is_causal`."""
 
-    mode: str
+    mode: PaddingMode
     is_causal: bool
 
 

@@ -53,7 +53,7 @@ class VideoDecoder(nn.Module):
         return (_TIMESTEP * self.timestep_scale_multiplier.float()).expand(latent.shape[0])
 
     def _modulate(self, x: Tensor, timestep: Tensor | None) -> Tensor:
-        if self.last_time_embedder is None:
+        if timestep is None or self.last_time_embedder is None or self.last_scale_shift_table is None:
             return x
         shift, scale = modulation_rows(self.last_scale_shift_table, self.last_time_embedder(timestep, x.dtype))
         return x * (1 + scale) + shift

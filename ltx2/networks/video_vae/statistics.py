@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 
 class Statistics(nn.Module):
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
