@@ -23,7 +23,8 @@ class SnakeBeta(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         frequency = self.alpha.to(x).exp()[:, None]
         amplitude = 1 / (self.beta.to(x).exp()[:, None] + 1e-9)
-        return x + amplitude * torch.sin(x * frequency).square()
+        # Fused: at full size x is the largest tensor of the vocoder, and every temporary is as large again.
+        return torch.addcmul(x, amplitude, torch.sin(x * frequency).square())
 
 
 class Upsample(nn.Module):
