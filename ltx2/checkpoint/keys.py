@@ -221,12 +221,8 @@ AUDIO_VAE = NameTable(
     keeps_other_names=True,
     ignored=_UNUSED_STATISTICS,
 )
-VOCODER = NameTable(
-    component="vocoder", section="vocoder", prefixes=("vocoder.",), keeps_other_names=True
-)
-UPSAMPLER = NameTable(
-    component="latent upsampler", section="", prefixes=("",), keeps_other_names=True
-)
+VOCODER = NameTable(component="vocoder", section="vocoder", prefixes=("vocoder.",), keeps_other_names=True)
+UPSAMPLER = NameTable(component="latent upsampler", section="", prefixes=("",), keeps_other_names=True)
 
 # The language model only: its head, the vision tower and the projector between them are never read. A folder of the
 # newer transformers, the released folder and ComfyUI's single file differ in the prefix.

@@ -83,7 +83,9 @@ class Checkpoint:
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
-            raise ModelFileError(f"{self.name}: the metadata's config is no JSON ({error}); get the file anew") from error
+            raise ModelFileError(
+                f"{self.name}: the metadata's config is no JSON ({error}); get the file anew"
+            ) from error
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {key: entry.shape for key, entry in self.entries.items()}
@@ -111,7 +113,9 @@ def read_header(file: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ModelFileError(f"{file.name}: there is no such file ({file})") from error
     except OSError as error:
-        raise ModelFileError(f"{file.name}: cannot be read ({error.strerror}); check the file and its permissions") from error
+        raise ModelFileError(
+            f"{file.name}: cannot be read ({error.strerror}); check the file and its permissions"
+        ) from error
     if not body.lstrip().startswith(b"{"):
         raise ModelFileError(f"{file.name} must be a safetensors file; it is {_what_it_is(file, size)}")
     try:
@@ -158,7 +162,9 @@ def _shards(folder: Path) -> list[Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         missing = [name for name in names if not (folder / Path(name).name).is_file()]
         if missing:
-            raise ModelFileError(f"{folder.name}: {len(missing)} of {len(names)} shards are missing: {', '.join(missing)}")
+            raise ModelFileError(
+                f"{folder.name}: {len(missing)} of {len(names)} shards are missing: {', '.join(missing)}"
+            )
         # Only the names count: an index must not lead out of its folder.
         return [folder / Path(name).name for name in names]
     files = sorted(folder.glob("*.safetensors"))

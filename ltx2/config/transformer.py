@@ -99,7 +99,9 @@ class TransformerConfig:
     @classmethod
     def from_section(cls, section: Section) -> TransformerConfig:
         _expect_constants(section)
-        section.ignore("connector_*", "audio_connector_*", "use_embeddings_connector", "_class_name", "_diffusers_version")
+        section.ignore(
+            "connector_*", "audio_connector_*", "use_embeddings_connector", "_class_name", "_diffusers_version"
+        )
         section.ignore("text_encoder_norm_type", "causal_temporal_positioning", "caption_projection_*_linear")
         section.ignore("caption_proj_input_norm")
         config = cls(

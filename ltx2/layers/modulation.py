@@ -46,8 +46,7 @@ def _spans(index: Tensor) -> tuple[tuple[slice, int | Tensor], ...]:
     if len(borders) < _MAX_SPANS:
         starts = [0, *borders]
         return tuple(
-            (slice(start, stop), int(index[start]))
-            for start, stop in zip(starts, [*borders, len(index)], strict=True)
+            (slice(start, stop), int(index[start])) for start, stop in zip(starts, [*borders, len(index)], strict=True)
         )
     stops = range(_CHUNK, len(index) + _CHUNK, _CHUNK)
     return tuple((slice(stop - _CHUNK, stop), index[stop - _CHUNK : stop]) for stop in stops)

@@ -1,0 +1,1 @@
+"""Conditions: values with one method from token state to token state."""

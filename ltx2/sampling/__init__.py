@@ -1,0 +1,1 @@
+"""Schedules, solvers, noise and the loop that turns noise into latents."""

@@ -1,0 +1,47 @@
+"""Seeded noise and how it enters a token state.
+
+Shapes: B batch, C channels, F H W latent frames, rows, columns, T tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..errors import LTX2Error
+from ..tokens import TokenState, flatten_audio, flatten_video
+
+MAX_SEED = 2**53 - 1
+
+
+def draw(
+    seed: int, video: Tensor | None, audio: Tensor | None, num_appended: int = 0
+) -> tuple[Tensor | None, Tensor | None]:
+    """Unit noise tokens for a video latent [B, C, F, H, W] and an audio latent [B, C, T, bins].
+
+    One CPU generator, fp32, in the order of the latents, video then audio, then the tokens appended to the video: the
+    same on every device, and the noise that ComfyUI draws for the seed.
+
+    Raises:
+        LTX2Error: seed outside 0 to 2^53 - 1.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise LTX2Error(f"seed must be 0 to {MAX_SEED}; got {seed}")
+    generator = torch.Generator().manual_seed(seed)
+    video_noise = audio_noise = None
+    if video is not None:
+        video_noise = flatten_video(torch.randn(video.shape, generator=generator))
+    if audio is not None:
+        audio_noise = flatten_audio(torch.randn(audio.shape, generator=generator))
+    if video_noise is not None and num_appended:
+        shape = (video.shape[0], num_appended, video.shape[1])
+        video_noise = torch.cat((video_noise, torch.randn(shape, generator=generator)), 1)
+    return video_noise, audio_noise
+
+
+def noised(state: TokenState, noise: Tensor, scale: float) -> TokenState:
+    """`state` with noise (B, T, C) mixed in: lerp(latent, noise, scale), then lerp(clean, that, mask)."""
+    start = torch.lerp(state.latent, noise, scale)
+    return replace(state, latent=torch.lerp(state.clean, start, state.mask))

@@ -1,0 +1,60 @@
+"""The loop: noise in, solver over the schedule, latents out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..errors import LTX2Error
+from ..tokens import TokenState
+from .denoiser import Denoiser
+from .noise import noised
+from .solvers import Latents, Solver
+
+States = tuple[TokenState | None, TokenState | None]
+
+
+def start(states: States, noise: tuple[Tensor | None, Tensor | None], sigma: float) -> States:
+    """The states with noise at the schedule's first sigma."""
+    return tuple(noised(state, unit, sigma) if state else None for state, unit in zip(states, noise, strict=True))
+
+
+def sample(
+    denoiser: Denoiser,
+    states: States,
+    sigmas: Tensor,
+    solver: Solver,
+    on_step: Callable[[int, int], None] | None = None,
+) -> States:
+    """Run `solver` over `sigmas` from noised `states`; returns them denoised.
+
+    `on_step(done, steps)` is called before every step and after the last; it may raise to stop.
+
+    Raises:
+        LTX2Error: NaN or infinite latents come out.
+    """
+    steps = len(sigmas) - 1
+    done = 0
+
+    def denoise(x: Latents, sigma: float) -> Latents:
+        nonlocal done
+        if on_step:
+            on_step(min(done, steps), steps)
+        done += 1
+        return denoiser(x, sigma)
+
+    latents = solver(denoise, tuple(state.latent if state else None for state in states), sigmas)
+    if on_step:
+        on_step(steps, steps)
+    for name, latent in zip(("video", "audio"), latents, strict=True):
+        if latent is not None and not torch.isfinite(latent).all():
+            raise LTX2Error(
+                f"sampling must yield finite {name} latents; got NaN or infinity: check the model file, "
+                "LoRA strengths and guidance scales"
+            )
+    return tuple(
+        replace(state, latent=latent) if state else None for state, latent in zip(states, latents, strict=True)
+    )
