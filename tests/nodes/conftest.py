@@ -1,4 +1,4 @@
-"""Loads the pack by path, under a name that is no identifier, as ComfyUI does; and makes hosts and nodes to try it with."""
+"""Loads the pack by path, under a name that is no identifier, as ComfyUI does; makes hosts and nodes to try it with."""
 
 from __future__ import annotations
 

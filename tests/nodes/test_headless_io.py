@@ -87,7 +87,7 @@ def test_object_info_has_the_keys_of_comfyui(io, make_node):
         "name": "Probe",
         "display_name": "A Probe",
         "description": "d",
-        "python_module": "nodes",
+        "python_module": None,
         "category": "LTX-2/x",
         "output_node": True,
         "deprecated": False,

@@ -125,7 +125,7 @@ def test_required_input(only):
     ("name", "value", "words"),
     [
         ("whole", 9.7, "whole number"),
-        ("whole", "many", "many"),
+        ("whole", "many", "must be a number"),
         ("whole", True, "must be a number"),
         ("whole", None, "must be a number"),
         ("real", "nan", "finite"),

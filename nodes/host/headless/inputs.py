@@ -145,14 +145,14 @@ class ComfyTypeIO:
 
     Type: ClassVar[Any] = Any
     io_type: ClassVar[str] = ""
-    Input = Input
-    Output = Output
+    Input: ClassVar[Any]
+    Output: ClassVar[Any]
 
     def __init_subclass__(cls, io_type: str = "", **rest: Any):
         super().__init_subclass__(**rest)
         cls.io_type = io_type
-        cls.Input = type("Input", (cls.Input,), {"Parent": cls})
-        cls.Output = type("Output", (cls.Output,), {"Parent": cls})
+        cls.Input = type("Input", (getattr(cls, "Input", Input),), {"Parent": cls})
+        cls.Output = type("Output", (getattr(cls, "Output", Output),), {"Parent": cls})
 
 
 def Custom(io_type: str) -> type[ComfyTypeIO]:

@@ -12,31 +12,41 @@ class HeldNetwork:
         self._memory = memory
         self._network = network
         self._num_bytes = num_bytes
-        self._home: list[tuple[torch.Tensor, torch.Tensor]] = []  # (tensor, its data in RAM)
+        self._home: list[tuple[dict, str, torch.Tensor]] = []  # (a module's tensors, name, the one in RAM)
 
     def load(self) -> None:
         """Bring the network to the device, taking others off where there is no room."""
-        if self._memory.device.type == "cpu" or self._home:
+        device = self._memory.device
+        if device.type == "cpu" or self._home:
             return
         self._memory.make_room(self._num_bytes, but=self)
-        # Parameters made outside inference mode take no data made inside it.
-        with torch.inference_mode(False), torch.no_grad():
-            for tensor in (*self._network.parameters(), *self._network.buffers()):
-                self._home.append((tensor, tensor.data))
-                tensor.data = tensor.data.to(self._memory.device)
+        moved: dict[int, torch.Tensor] = {}  # tensors that modules share are moved once
+        for module in self._network.modules():
+            for tensors in (module._parameters, module._buffers):
+                for name, tensor in tensors.items():
+                    if tensor is not None:
+                        self._home.append((tensors, name, tensor))
+                        if id(tensor) not in moved:
+                            moved[id(tensor)] = _on(device, tensor)
+                        tensors[name] = moved[id(tensor)]
         self._memory.loaded.append(self)
 
     def unload(self) -> None:
-        """Give the network its data in RAM back: nothing is copied, the files are still mapped."""
-        with torch.inference_mode(False), torch.no_grad():
-            for tensor, data in self._home:
-                tensor.data = data
+        """Put the tensors in RAM back in their places: nothing is copied, the files are still mapped."""
+        for tensors, name, tensor in self._home:
+            tensors[name] = tensor
         self._home = []
         if self in self._memory.loaded:
             self._memory.loaded.remove(self)
 
     def release(self) -> None:
         self.unload()
+
+
+def _on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    copy = tensor.detach().to(device)
+    is_parameter = isinstance(tensor, torch.nn.Parameter)
+    return torch.nn.Parameter(copy, requires_grad=False) if is_parameter else copy
 
 
 class DeviceMemory:

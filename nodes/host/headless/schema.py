@@ -79,7 +79,7 @@ class Schema:
             "name": self.node_id,
             "display_name": self.display_name,
             "description": self.description,
-            "python_module": cls.RELATIVE_PYTHON_MODULE or "nodes",
+            "python_module": cls.RELATIVE_PYTHON_MODULE,  # set by whoever loads the pack
             "category": self.category,
             "output_node": self.is_output_node,
             "deprecated": self.is_deprecated,

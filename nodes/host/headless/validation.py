@@ -138,11 +138,11 @@ class _Validation:
         if source in self.unknown:
             return None  # said once, at that node
         if source not in self.prompt:
-            return _broken_link(info, link, "KeyError", f"node '{source}' is not in the graph")
+            return _broken_link(info, "KeyError", f"node '{source}' is not in the graph")
         given = self._info(source)
         if not 0 <= slot < len(given.outputs):
             count = len(given.outputs)
-            return _broken_link(info, link, "IndexError", f"node '{source}' has {count} outputs, and no number {slot}")
+            return _broken_link(info, "IndexError", f"node '{source}' has {count} outputs, and no number {slot}")
         if not types_meet(given.outputs[slot], info.type):
             details = f"{info.name}, received_type({given.outputs[slot]}) mismatch input_type({info.type})"
             extra |= {"received_type": given.outputs[slot], "linked_node": link}
@@ -267,8 +267,8 @@ def _is_well_formed(link: list) -> bool:
     return len(link) == 2 and isinstance(link[0], str) and type(link[1]) is int
 
 
-def _broken_link(info: InputInfo, link: list, exception: str, text: str) -> Problem:
-    extra = {"exception_type": exception, "traceback": [], "input_name": info.name, "linked_node": link}
+def _broken_link(info: InputInfo, exception: str, text: str) -> Problem:
+    extra = {"exception_type": exception, "traceback": []}
     return Problem("exception_during_validation", "Exception when validating node", f"{info.name}: {text}", extra)
 
 

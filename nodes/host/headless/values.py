@@ -69,13 +69,19 @@ def _number(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError("it must be a number")
     if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            value = float(value)
+        value = _parsed_number(value)
     if not math.isfinite(value):
         raise ValueError("it must be a finite number")
     return value
+
+
+def _parsed_number(text: str) -> int | float:
+    for parse in (int, float):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    raise ValueError("it must be a number")
 
 
 def _wrong_type(info: InputInfo, value: Any, why: str) -> Problem:

@@ -1,0 +1,79 @@
+"""The stand-in vocabulary against ComfyUI's own, where a checkout is named by COMFYUI_DIR.
+
+The real one runs in a child process: its modules have names (`nodes`, `utils`) that must not come near ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.skipif(not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR names no ComfyUI checkout"),
+]
+
+SCHEMAS = """
+def schemas(io):
+    rate = io.Float.Input("frame_rate", default=24.0, min=1.0, max=60.0, step=0.01, tooltip="t")
+    yield io.Schema(
+        node_id="Widgets", display_name="W", category="LTX-2/x", description="d", search_aliases=["s"],
+        is_experimental=True, essentials_category="Basics",
+        inputs=[
+            io.Int.Input("seed", default=0, min=0, max=2**53 - 1, control_after_generate=True),
+            io.Int.Input("width", "Width", True, "tip", None, 64, 32, 4096, 32),
+            io.Float.Input("f", default=1.0, round=0.01, display_mode=io.NumberDisplay.slider, socketless=True),
+            io.String.Input("text", multiline=True, placeholder="p", default="x", dynamic_prompts=False),
+            io.Boolean.Input("on", default=True, label_on="yes", label_off="no", force_input=True),
+            io.Combo.Input("pick", options=["a", "b"], default="b", extra_dict={"advanced": True}),
+            io.Combo.Input("image", options=[], upload=io.UploadType.image, image_folder=io.FolderType.input),
+            io.MultiType.Input(rate, [io.Int]),
+            io.MultiType.Input("either", [io.Mask, io.Image], optional=True, tooltip="e"),
+            io.Custom("LTX2_CANVAS").Input("canvas", optional=True, tooltip="c"),
+            io.AnyType.Input("any", lazy=True),
+        ],
+        outputs=[io.Latent.Output("video", "video", "v"), io.Custom("X").Output(display_name="x"), io.Audio.Output()],
+    )
+    yield io.Schema(node_id="Saves", is_output_node=True, hidden=[io.Hidden.unique_id], inputs=[io.Video.Input("v")])
+    yield io.Schema(node_id="Bare", outputs=[io.Sigmas.Output()], is_deprecated=True, not_idempotent=True)
+
+
+def infos(io):
+    for schema in schemas(io):
+        methods = {"define_schema": classmethod(lambda cls: schema), "execute": classmethod(lambda cls: None)}
+        yield type("Probe", (io.ComfyNode,), methods).GET_NODE_INFO_V1()
+"""
+
+REAL = """
+import json, sys
+sys.argv = ["x", "--cpu"]
+sys.path.insert(0, {comfyui!r})
+import comfy.options
+comfy.options.enable_args_parsing()
+from comfy_api.latest import io, ui
+saved = ui.SavedResult("a.mp4", "s", io.FolderType.output)
+shown = ui.PreviewVideo([saved]).as_dict(), ui.PreviewText("t").as_dict()
+print(json.dumps([list(infos(io)), shown]))
+"""
+
+
+def test_the_stand_in_says_what_comfyui_says(pack):
+    io, ui = pack("nodes.host.headless.io"), pack("nodes.host.headless.ui")
+    script = SCHEMAS + REAL.format(comfyui=str(Path(os.environ["COMFYUI_DIR"]).resolve()))
+    real = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert real.returncode == 0, real.stderr
+    ours: dict = {}
+    exec(SCHEMAS, ours)  # noqa: S102 - the same text as in the child
+    saved = ui.SavedResult("a.mp4", "s", io.FolderType.output)
+    shown = [ui.PreviewVideo([saved]).as_dict(), ui.PreviewText("t").as_dict()]
+    expected_infos, expected_ui = json.loads(real.stdout.splitlines()[-1])
+    for made, expected in zip(json.loads(json.dumps(list(ours["infos"](io)))), expected_infos, strict=True):
+        # Versions differ in which fields they have; those that they have must be ours.
+        assert {key: made[key] for key in expected if key in made} == {k: v for k, v in expected.items() if k in made}
+        assert list(made["input"].get("required", ())) == list(expected["input"].get("required", ()))
+    assert json.loads(json.dumps(shown)) == expected_ui
