@@ -17,6 +17,11 @@ from ltx2.networks.audio_vae.model import AudioVAE
 TINY = AudioVAEConfig(base_channels=4, num_res_blocks=1, latent_channels=2, mel_bins=16)
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
 

@@ -23,6 +23,11 @@ KINDS = {
 SMALL = {"in_channels": 6, "mid_channels": 64, "num_blocks_per_stage": 2}
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
 
