@@ -9,7 +9,7 @@ BIN := $(ENV)/bin
 .PHONY: demo test lint bench comfyui
 
 demo: $(ENV)/.ready
-	$(BIN)/ltx2 demo --release $(RELEASE) -o demo-$(RELEASE).mp4
+	$(BIN)/ltx2 demo .demo/$(RELEASE) --release $(RELEASE)
 
 test: $(ENV)/.ready chromium
 	$(BIN)/pytest
