@@ -15,6 +15,9 @@ FRAMES_PER_LATENT = 8
 PIXELS_PER_LATENT = 32
 AUDIO_LATENTS_PER_SECOND = 25
 
+#: Seeds beyond 2^53 would be rounded by a browser.
+MAX_SEED = 2**53 - 1
+
 
 def latent_frames(frames: int) -> int:
     """How many latents hold `frames` (8n + 1) frames."""

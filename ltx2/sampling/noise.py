@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..geometry import MAX_SEED
 from ..tokens import TokenState, flatten_audio, flatten_video
 
-MAX_SEED = 2**53 - 1
+
 
 
 def draw(

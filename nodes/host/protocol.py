@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 #: Called with (units done, units in all); raises the host's interrupt when the user has cancelled.
 OnStep = Callable[[int, int], None]
@@ -49,6 +50,10 @@ class Host(Protocol):
 
         Expands ComfyUI's %date:...% and %width% variables; a prefix that leaves the output folder is refused.
         """
+        ...
+
+    def video_from_file(self, path: Path) -> Any:
+        """The VIDEO value of a file."""
         ...
 
     def saves_metadata(self) -> bool:

@@ -6,10 +6,28 @@ Shapes: T tokens, S context length, V/A width of the video/audio context.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .connector import CONTEXT_LENGTH, TextConnectors
 from .gemma import Gemma3
+from .tokenizer import PromptTokenizer
+
+
+class TextEncoder(nn.Module):
+    """A prompt's whole way: tokenizer, Gemma, connectors."""
+
+    def __init__(self, tokenizer: PromptTokenizer, gemma: Gemma3, connectors: TextConnectors) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.gemma = gemma
+        self.connectors = connectors
+
+    def forward(
+        self, prompt: str, *, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """Video context (1, S, V) and audio context (1, S, A) of `prompt`, on `device` in `dtype`."""
+        tokens = self.tokenizer(prompt).to(device)
+        return encode_prompt(self.gemma, self.connectors, tokens, dtype=dtype)
 
 
 @torch.no_grad()

@@ -1,0 +1,149 @@
+"""LoRAs: which weights of a network a file changes, and the change merged weight by weight as the network is built.
+
+The base file stays untouched and mapped; only the weights that a LoRA touches get memory of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import ModelFileError
+from .keys import TEXT, TRANSFORMER, NameTable
+from .reader import Checkpoint
+from .release import contents, is_lora
+
+logger = logging.getLogger("ltx2")
+
+_PART = re.compile(r"^(?P<module>.+?)\.(?P<part>lora_[AB]|lora_down|lora_up)(\.default)?\.weight$")
+_ALPHA = re.compile(r"^(?P<module>.+?)\.alpha$")
+_DOWN = {"lora_A", "lora_down"}
+_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The file's keys of one low-rank change: up (out, r) @ down (r, in), times alpha / r where it has an alpha."""
+
+    down: str
+    up: str
+    alpha: str | None
+
+
+class Lora:
+    """A LoRA file: its pairs by our parameter name, for the transformer and for the text connectors.
+
+    Raises:
+        ModelFileError: it is no LoRA, or none of it fits an LTX-2 model.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        if not is_lora(checkpoint.entries):
+            raise ModelFileError(f"{checkpoint.name} must be a LoRA; it is {contents(checkpoint.entries)}")
+        pairs, self.leftover = _pairs(checkpoint)
+        self.transformer: dict[str, Pair] = {}
+        self.text: dict[str, Pair] = {}
+        for module, pair in pairs.items():
+            if name := _ours(module, TRANSFORMER, ""):
+                self.transformer[f"{name}.weight"] = pair
+            elif name := _ours(module, TEXT, "model.diffusion_model.") or TEXT.to_ours(module):
+                self.text[f"{name}.weight"] = pair
+            else:
+                self.leftover.append(pair.down)
+        if not (self.transformer or self.text):
+            raise ModelFileError(
+                f"{checkpoint.name} changes nothing of an LTX-2 model: none of its {len(pairs)} weights is known "
+                f"(such as {', '.join(list(pairs)[:3])}); it was made for another model"
+            )
+
+    @classmethod
+    def open(cls, path: Path) -> Lora:
+        return cls(Checkpoint.open(path))
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], pairs: Mapping[str, Pair], what: str) -> None:
+        """Raise ModelFileError where none of `pairs` fits a network with these parameter `shapes`; warn where some don't."""
+        fitting = [name for name, pair in pairs.items() if name in shapes and self._fits(pair, shapes[name])]
+        if pairs and not fitting:
+            raise ModelFileError(
+                f"{self.checkpoint.name} fits nothing of this {what}: all of its {len(pairs)} weights are missing "
+                "there or have another shape; it was made for another release"
+            )
+        total = len(pairs) + len(self.leftover)
+        if len(fitting) < total:
+            logger.warning("%s: %d of its %d weights fit this %s", self.checkpoint.name, len(fitting), total, what)
+
+    def delta(self, pair: Pair, strength: float, like: Tensor) -> Tensor:
+        """strength * alpha / r * up @ down in the dtype of `like`, as the reference aggregates it."""
+        down, up = self.checkpoint.read(pair.down), self.checkpoint.read(pair.up)
+        if pair.alpha is not None:
+            strength = strength * float(self.checkpoint.read(pair.alpha)) / down.shape[0]
+        return (up.to(like.dtype) * strength) @ down.to(like.dtype)
+
+    def _fits(self, pair: Pair, shape: tuple[int, ...]) -> bool:
+        entries = self.checkpoint.entries
+        return (entries[pair.up].shape[0], entries[pair.down].shape[-1]) == tuple(shape)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A transform for `load.build`: adds every LoRA's change to the weights that they touch.
+
+    Attributes:
+        parts: (LoRA, its pairs for this network, strength), in the order they were stacked.
+    """
+
+    parts: Sequence[tuple[Lora, Mapping[str, Pair], float]]
+
+    def __call__(self, name: str, weight: Tensor) -> Tensor:
+        deltas = [
+            lora.delta(pairs[name], strength, weight)
+            for lora, pairs, strength in self.parts
+            if strength and name in pairs and lora._fits(pairs[name], tuple(weight.shape))
+        ]
+        if not deltas:
+            return weight
+        if not weight.is_floating_point() or weight.element_size() < 2:
+            raise ModelFileError(
+                f"LoRAs can be merged into bf16, fp16 and fp32 weights; {name} is {weight.dtype}: use the bf16 checkpoint"
+            )
+        return weight + sum(deltas[1:], deltas[0])
+
+
+def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
+    """({module name: pair}, keys that are no part of one)."""
+    parts: dict[str, dict[str, str]] = {}
+    leftover = []
+    for key in checkpoint.entries:
+        if match := _PART.match(key):
+            side = "down" if match["part"] in _DOWN else "up"
+            parts.setdefault(match["module"], {})[side] = key
+        elif match := _ALPHA.match(key):
+            parts.setdefault(match["module"], {})["alpha"] = key
+        else:
+            leftover.append(key)
+    for module, keys in parts.items():
+        if not {"down", "up"} <= keys.keys():
+            raise ModelFileError(f"{checkpoint.name} is incomplete: {module} has only {', '.join(sorted(keys.values()))}")
+        if checkpoint.entries[keys["down"]].shape[0] != checkpoint.entries[keys["up"]].shape[-1]:
+            raise ModelFileError(f"{checkpoint.name} is damaged: the two halves of {module} differ in rank")
+    return {module: Pair(keys["down"], keys["up"], keys.get("alpha")) for module, keys in parts.items()}, leftover
+
+
+def _ours(module: str, table: NameTable, root: str) -> str | None:
+    """Our name of a LoRA's module, whatever prefix it was saved with; `root` is what the table's own names start with."""
+    for prefix in _PREFIXES:
+        if module.startswith(prefix) and (name := table.to_ours(root + module[len(prefix) :])):
+            return name
+    return None
+
+
+def merge_of(loras: Iterable[tuple[Lora, float]], kind: str) -> Merge | None:
+    """The transform for the "transformer" or the "text" part of these LoRAs; None where they change nothing of it."""
+    parts = [(lora, getattr(lora, kind), strength) for lora, strength in loras if strength and getattr(lora, kind)]
+    return Merge(parts) if parts else None

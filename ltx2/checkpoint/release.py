@@ -1,0 +1,149 @@
+"""Which release a checkpoint belongs to, what it holds, and the config of each component.
+
+Metadata says both. Repacks strip it; then probes of tensor names recognise the release, the built-in config of the
+released model is used, and the audit of all shapes judges whether that was right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from ..errors import ModelFileError
+from .keys import AUDIO_VAE, GEMMA, TEXT, TRANSFORMER, UPSAMPLER, VIDEO_VAE, VOCODER, NameTable
+from .reader import Checkpoint
+
+ANY = "any"
+RELEASES = ("2.0", "2.3")
+_LORA = re.compile(r"\.(lora_[AB]|lora_(down|up))\.")
+
+#: A component and a piece of a tensor name that only this release's file has, in the order they are tried.
+_PROBES: tuple[tuple[str, str, str], ...] = (
+    ("transformer", "keyframes_abs_pos_embedding", "2.5"),
+    ("transformer", ".attn1.to_gate_logits.", "2.3"),
+    ("transformer", "caption_projection.linear_1.", "2.0"),
+    (TEXT.component, "text_embedding_projection.video_aggregate_embed.", "2.3"),
+    (TEXT.component, "text_embedding_projection.aggregate_embed.", "2.0"),
+    ("video VAE", "decoder.conv_in_x_t.", "2.5"),
+    ("video VAE", "decoder.up_blocks.8.", "2.3"),
+    ("video VAE", "decoder.up_blocks.6.", "2.0"),
+    ("vocoder", "vocoder.bwe_generator.", "2.3"),
+    ("vocoder", "vocoder.conv_pre.", "2.0"),
+)
+#: Tensors that tell components apart when a file holds another one than was asked for.
+_SIGNS: tuple[tuple[str, str], ...] = (
+    ("a transformer", "transformer_blocks."),
+    ("a text projection", "text_embedding_projection."),
+    ("a Gemma text encoder", "embed_tokens."),
+    ("a vocoder", "vocoder."),
+    ("an audio VAE", "audio_vae."),
+    ("a latent upsampler", "post_upsample_res_blocks."),
+    ("a video VAE", "per_channel_statistics."),
+)
+
+
+def release_of(checkpoint: Checkpoint, table: NameTable) -> str:
+    """"2.0", "2.3", "2.5", or "any" for a component that all releases share.
+
+    Raises:
+        ModelFileError: neither the metadata nor the names tell.
+    """
+    if version := checkpoint.metadata.get("model_version"):
+        numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+        return "2.5" if numbers >= (2, 4) else "2.3" if numbers >= (2, 3) else "2.0"
+    if table in (AUDIO_VAE, UPSAMPLER):
+        return ANY
+    for component, sign, release in _PROBES:
+        if component == table.component and any(sign in key for key in checkpoint.entries):
+            return release
+    raise ModelFileError(
+        f"{checkpoint.name}: the release of its {table.component} cannot be recognised; known are "
+        f"{', '.join(RELEASES)}: get the file from Lightricks' own repository"
+    )
+
+
+def section_of(checkpoint: Checkpoint, table: NameTable) -> Mapping[str, Any]:
+    """The JSON config of one component: the file's own, or the released model's where metadata was stripped.
+
+    Raises:
+        ModelFileError: the file holds something else, or the release is unknown or not supported.
+    """
+    require_component(checkpoint, table)
+    if table is UPSAMPLER:
+        return checkpoint.config or _probe_upsampler(checkpoint)
+    if table.section in checkpoint.config:
+        return checkpoint.config[table.section]
+    release = release_of(checkpoint, table)
+    known = RELEASES[-1] if release == ANY else release
+    if known not in RELEASES:
+        raise ModelFileError(
+            f"{checkpoint.name}: its {table.component} belongs to LTX-{release} and its config is missing; built-in "
+            f"configs exist for {', '.join(RELEASES)}: get the file with its metadata"
+        )
+    return released_config(known)[table.section]
+
+
+@lru_cache
+def released_config(release: str) -> Mapping[str, Any]:
+    """The metadata config of a released checkpoint."""
+    return json.loads(files(f"{__package__.rpartition('.')[0]}.config").joinpath(f"released/{release}.json").read_text())
+
+
+def require_component(checkpoint: Checkpoint, table: NameTable) -> None:
+    """Raise ModelFileError, saying what the file is, where it holds nothing of the component."""
+    if is_lora(checkpoint.entries):
+        raise ModelFileError(
+            f"{checkpoint.name} must hold a {table.component}; it is a LoRA: choose it in the LTX-2 Lora node instead"
+        )
+    found, _ = table.select(checkpoint.entries)
+    own = [sign for sign in _own_signs(table) if any(sign in key for key in checkpoint.entries)]
+    if not found or not own:
+        raise ModelFileError(
+            f"{checkpoint.name} must hold a {table.component}; it holds {contents(checkpoint.entries)}"
+        )
+
+
+def is_lora(keys: Iterable[str]) -> bool:
+    """Whether these are the tensors of a LoRA."""
+    return any(_LORA.search(key) for key in keys)
+
+
+def contents(keys: Iterable[str]) -> str:
+    """What a file with these tensors is, in words."""
+    keys = list(keys)
+    if is_lora(keys):
+        return "a LoRA"
+    found = [what for what, sign in _SIGNS if any(sign in key for key in keys)]
+    if "an audio VAE" in found and not any(key.startswith(("vae.", "encoder.", "decoder.")) for key in keys):
+        found.remove("a video VAE")
+    return ", ".join(found) if found else f"nothing known ({len(keys)} tensors, such as {', '.join(keys[:3])})"
+
+
+def _own_signs(table: NameTable) -> tuple[str, ...]:
+    return {
+        TRANSFORMER.component: ("transformer_blocks.",),
+        TEXT.component: ("text_embedding_projection.",),
+        VIDEO_VAE.component: ("encoder.conv_in.", "decoder.conv_in"),
+        AUDIO_VAE.component: ("audio_vae.",),
+        VOCODER.component: ("vocoder.",),
+        UPSAMPLER.component: ("post_upsample_res_blocks.",),
+        GEMMA.component: ("embed_tokens.",),
+    }[table.component]
+
+
+def _probe_upsampler(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The config of an upsampler without metadata, from the shapes of its tensors."""
+    shapes = checkpoint.shapes()
+    mid, channels = shapes["initial_conv.weight"][:2]
+    config = {"in_channels": channels, "mid_channels": mid, "dims": 3, "spatial_upsample": True}
+    if "upsampler.conv.weight" in shapes:
+        ratio = shapes["upsampler.conv.weight"][0] // mid
+        return {**config, "rational_resampler": True, "spatial_scale": {4: 2.0, 9: 1.5}.get(ratio, 2.0)}
+    weight = shapes.get("upsampler.0.weight", ())
+    is_temporal = len(weight) == 5
+    is_both = is_temporal and weight[0] // mid == 8
+    return {**config, "temporal_upsample": is_temporal, "spatial_upsample": not is_temporal or is_both}
