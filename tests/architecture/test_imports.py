@@ -10,18 +10,18 @@ LIBRARY = {
     "errors": "",
     "geometry": "",
     "config": "",
-    "recipe": "config",
     "tokens": "geometry",
     "layers": "",
     "media": "geometry",
     "networks": "config geometry tokens layers media",
     "precision": "",
-    "checkpoint": "config recipe networks precision",
-    "runtime": "geometry config recipe networks precision checkpoint",
+    "checkpoint": "config networks precision",
+    "recipe": "config networks precision checkpoint",
+    "runtime": "geometry config networks precision checkpoint recipe",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",
     "sampling": "geometry config tokens layers networks conditioning guidance runtime",
-    "tiny": "config recipe networks checkpoint",
+    "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
 OPTIONAL = {"sentencepiece"}  # ComfyUI depends on it; the pack says what to do where it is missing
