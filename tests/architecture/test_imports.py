@@ -20,7 +20,8 @@ LIBRARY = {
     "runtime": "geometry config networks precision checkpoint recipe",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",
-    "sampling": "geometry config tokens layers networks conditioning guidance runtime",
+    "sampling": "geometry config tokens layers networks conditioning guidance runtime recipe",
+    "latents": "geometry tokens conditioning sampling",
     "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
