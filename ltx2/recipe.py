@@ -114,7 +114,9 @@ class _SingleNetwork(Recipe):
         raise NotImplementedError
 
     def build(self) -> nn.Module:
-        return build(lambda: type(self).network(self.config), self.table, Checkpoint.open(self.file.path), self._merge())
+        return build(
+            lambda: type(self).network(self.config), self.table, Checkpoint.open(self.file.path), self._merge()
+        )
 
     def _merge(self) -> Any:
         return merge_of(_opened(self.loras), "transformer")
@@ -244,4 +246,3 @@ def _opened(loras: tuple[tuple[FileId, float], ...]) -> list[tuple[Lora, float]]
 @lru_cache(maxsize=8)
 def _shapes(network: Callable[[Any], nn.Module], config: Any) -> Mapping[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in on_meta(lambda: network(config)).state_dict().items()}
-

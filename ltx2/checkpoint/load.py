@@ -85,7 +85,7 @@ def audit(network: nn.Module, table: NameTable, source: TensorSource) -> dict[st
 def build(
     factory: Callable[[], ModuleT], table: NameTable, source: TensorSource, transform: Transform | None = None
 ) -> ModuleT:
-    """The network that `factory` makes, filled from `source`: memory-mapped weights in the file's dtype, cast at use."""
+    """The network that `factory` makes, filled from `source`: mapped weights in the file's dtype, cast at use."""
     network = on_meta(factory)
     for name, key in audit(network, table, source).items():
         tensor = source.read(key)

@@ -67,7 +67,7 @@ class Lora:
         return cls(Checkpoint.open(path))
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], pairs: Mapping[str, Pair], what: str) -> None:
-        """Raise ModelFileError where none of `pairs` fits a network with these parameter `shapes`; warn where some don't."""
+        """Raise ModelFileError where none of `pairs` fits parameters of these `shapes`; warn where some do not."""
         fitting = [name for name, pair in pairs.items() if name in shapes and self._fits(pair, shapes[name])]
         if pairs and not fitting:
             raise ModelFileError(
@@ -110,7 +110,7 @@ class Merge:
             return weight
         if not weight.is_floating_point() or weight.element_size() < 2:
             raise ModelFileError(
-                f"LoRAs can be merged into bf16, fp16 and fp32 weights; {name} is {weight.dtype}: use the bf16 checkpoint"
+                f"LoRAs merge into bf16, fp16 and fp32 weights; {name} is {weight.dtype}: use the bf16 checkpoint"
             )
         return weight + sum(deltas[1:], deltas[0])
 
@@ -129,14 +129,16 @@ def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
             leftover.append(key)
     for module, keys in parts.items():
         if not {"down", "up"} <= keys.keys():
-            raise ModelFileError(f"{checkpoint.name} is incomplete: {module} has only {', '.join(sorted(keys.values()))}")
+            raise ModelFileError(
+                f"{checkpoint.name} is incomplete: {module} has only {', '.join(sorted(keys.values()))}"
+            )
         if checkpoint.entries[keys["down"]].shape[0] != checkpoint.entries[keys["up"]].shape[-1]:
             raise ModelFileError(f"{checkpoint.name} is damaged: the two halves of {module} differ in rank")
     return {module: Pair(keys["down"], keys["up"], keys.get("alpha")) for module, keys in parts.items()}, leftover
 
 
 def _ours(module: str, table: NameTable, root: str) -> str | None:
-    """Our name of a LoRA's module, whatever prefix it was saved with; `root` is what the table's own names start with."""
+    """Our name of a LoRA's module, whatever prefix it was saved with; the table's own names start with `root`."""
     for prefix in _PREFIXES:
         if module.startswith(prefix) and (name := table.to_ours(root + module[len(prefix) :])):
             return name

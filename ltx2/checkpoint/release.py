@@ -47,7 +47,7 @@ _SIGNS: tuple[tuple[str, str], ...] = (
 
 
 def release_of(checkpoint: Checkpoint, table: NameTable) -> str:
-    """"2.0", "2.3", "2.5", or "any" for a component that all releases share.
+    """ "2.0", "2.3", "2.5", or "any" for a component that all releases share.
 
     Raises:
         ModelFileError: neither the metadata nor the names tell.
@@ -90,7 +90,9 @@ def section_of(checkpoint: Checkpoint, table: NameTable) -> Mapping[str, Any]:
 @lru_cache
 def released_config(release: str) -> Mapping[str, Any]:
     """The metadata config of a released checkpoint."""
-    return json.loads(files(f"{__package__.rpartition('.')[0]}.config").joinpath(f"released/{release}.json").read_text())
+    return json.loads(
+        files(f"{__package__.rpartition('.')[0]}.config").joinpath(f"released/{release}.json").read_text()
+    )
 
 
 def require_component(checkpoint: Checkpoint, table: NameTable) -> None:

@@ -15,8 +15,6 @@ from ..geometry import MAX_SEED
 from ..tokens import TokenState, flatten_audio, flatten_video
 
 
-
-
 def draw(
     seed: int, video: Tensor | None, audio: Tensor | None, num_appended: int = 0
 ) -> tuple[Tensor | None, Tensor | None]:

@@ -74,9 +74,7 @@ class NetworkCache:
             resident.leases.add(reference)
             weakref.finalize(recipe.lease, self._lease_ended, recipe.kind, reference, weakref.ref(resident))
 
-    def _lease_ended(
-        self, kind: str, reference: weakref.ref[Lease], owner: weakref.ref[_Resident]
-    ) -> None:
+    def _lease_ended(self, kind: str, reference: weakref.ref[Lease], owner: weakref.ref[_Resident]) -> None:
         with self._lock:
             resident = owner()
             if resident is None:

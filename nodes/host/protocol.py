@@ -26,7 +26,7 @@ class Host(Protocol):
         ...
 
     def model_files(self, folder: str) -> list[str]:
-        """Names (relative, with sub-folders, sorted) of the .safetensors/.sft files in a model folder ("loras", ...)."""
+        """Names (relative, with sub-folders, sorted) of the safetensors files in a model folder ("loras", ...)."""
         ...
 
     def model_folders(self, folder: str) -> list[str]:
@@ -77,7 +77,7 @@ class Host(Protocol):
         ...
 
     def free_memory(self, num_bytes: int) -> None:
-        """Make room for `num_bytes` on `device()` by evicting other models; does nothing where there is nothing to evict."""
+        """Make room for `num_bytes` on `device()` by evicting other models, where there are any."""
         ...
 
     def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:

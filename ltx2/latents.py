@@ -1,0 +1,179 @@
+"""What a ComfyUI LATENT means here: plain samples, an optional noise mask, and one key of ours.
+
+`samples` is where sampling starts; sizes always come from its shape. `noise_mask` (1 = generate) alone means that what
+is kept is `samples` itself. The key `ltx2` carries what no shape can say: the frame rate, and conditions that keep
+clean latents of their own. Foreign nodes may drop it.
+
+Shapes: B batch, C channels, F H W latent frames, rows, columns, T audio latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .conditioning.frames import Condition
+from .errors import LTX2Error
+from .geometry import Canvas, audio_latents, check_frame_rate, pixel_frames
+from .sampling.sample import States
+from .tokens import TokenState, audio_state, unflatten_audio, unflatten_video, video_state
+
+KEY = "ltx2"
+VIDEO_CHANNELS = 128
+AUDIO_CHANNELS, AUDIO_BINS = 8, 16
+_SET_RATE = "add LTX-2 Set Frame Rate"
+
+Latent = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What our key of a LATENT carries."""
+
+    frame_rate: float
+    conditions: tuple[Condition, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{self.frame_rate:g} fps, {len(self.conditions)} conditions>"
+
+
+def empty(canvas: Canvas, shrink: int) -> tuple[Latent, Latent]:
+    """(video, audio) latents of zeros at 1/shrink of the canvas."""
+    clip = Clip(canvas.frame_rate)
+    video = torch.zeros(canvas.video_shape(VIDEO_CHANNELS, shrink))
+    audio = torch.zeros(canvas.audio_shape(AUDIO_CHANNELS, AUDIO_BINS))
+    return {"samples": video, KEY: clip}, {"samples": audio, KEY: clip}
+
+
+def samples_of(latent: Any, what: str) -> Tensor:
+    """The samples of a "video" [B, C, F, H, W] or "audio" [B, C, T, bins] LATENT. Raises LTX2Error for another one."""
+    samples = latent.get("samples") if isinstance(latent, dict) else None
+    dims = {"video": 5, "audio": 4}[what]
+    if not isinstance(samples, Tensor):
+        raise LTX2Error(
+            f"{what} latent must be a LATENT with plain samples; got {type(samples).__name__}: separate audio-video "
+            "latents of other packs first"
+        )
+    if samples.ndim != dims:
+        axes = "[batch, channels, frames, height, width]" if what == "video" else "[batch, channels, time, bins]"
+        raise LTX2Error(f"{what} latent must be {axes}; got {list(samples.shape)}: are video and audio swapped?")
+    return samples
+
+
+def clip_of(latent: Latent) -> Clip:
+    """Our key. Raises LTX2Error where a foreign node has dropped it."""
+    clip = latent.get(KEY)
+    if not isinstance(clip, Clip):
+        raise LTX2Error(
+            f"the video latent must carry its frame rate; it has none: {_SET_RATE} behind the node that dropped it"
+        )
+    return clip
+
+
+def with_frame_rate(latent: Latent, frame_rate: float) -> Latent:
+    """A copy of `latent` at another frame rate; its conditions stay."""
+    check_frame_rate(frame_rate)
+    clip = latent.get(KEY)
+    clip = replace(clip, frame_rate=frame_rate) if isinstance(clip, Clip) else Clip(frame_rate)
+    return {**latent, KEY: clip}
+
+
+def with_conditions(latent: Latent, conditions: tuple[Condition, ...]) -> Latent:
+    """A copy of `latent` with conditions added to those it has."""
+    clip = clip_of(latent)
+    return {**latent, KEY: replace(clip, conditions=(*clip.conditions, *conditions))}
+
+
+def states_of(video: Latent | None, audio: Latent | None) -> States:
+    """The token states of a video and an audio LATENT; None stays None.
+
+    Raises:
+        LTX2Error: neither is there; no frame rate; the two disagree in frame rate or length.
+    """
+    if video is None and audio is None:
+        raise LTX2Error("a video or an audio latent must be connected; got neither: connect LTX-2 Empty Latents")
+    if video is not None and audio is not None:
+        _check_same_clip(video, audio)
+    return (
+        None if video is None else _video_state(video),
+        None if audio is None else _audio_state(audio),
+    )
+
+
+def latents_of(states: States, video: Latent | None, audio: Latent | None) -> tuple[Latent | None, Latent | None]:
+    """New LATENTs with the clip's own tokens of sampled `states`; without masks and conditions, which are spent."""
+    results: list[Latent | None] = [None, None]
+    if states[0] is not None and video is not None:
+        grid = video["samples"].shape[2:]
+        results[0] = {
+            "samples": unflatten_video(states[0].targets(), tuple(grid)),
+            KEY: Clip(clip_of(video).frame_rate),
+        }
+    if states[1] is not None and audio is not None:
+        results[1] = {"samples": unflatten_audio(states[1].targets(), audio["samples"].shape[1])}
+        if isinstance(audio.get(KEY), Clip):
+            results[1][KEY] = Clip(audio[KEY].frame_rate)
+    return results[0], results[1]
+
+
+def _video_state(latent: Latent) -> TokenState:
+    samples, clip = samples_of(latent, "video"), clip_of(latent)
+    grid = tuple(samples.shape[2:])
+    mask = latent.get("noise_mask")
+    state = video_state(samples, clip.frame_rate, None if mask is None else video_mask(mask, grid))
+    for condition in clip.conditions:
+        state = condition.apply(state, grid, clip.frame_rate)
+    return state
+
+
+def _audio_state(latent: Latent) -> TokenState:
+    samples, mask = samples_of(latent, "audio"), latent.get("noise_mask")
+    return audio_state(samples, None if mask is None else audio_mask(mask, samples.shape[2]))
+
+
+def video_mask(mask: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """A noise mask [B, 1, F, h, w], [B, 1, F, 1, 1], [B, 1, H, W] or [F, H, W] (pixels) as [B, 1, F, h, w]."""
+    mask = mask.float()
+    if mask.ndim == 3:  # one picture for each pixel frame, or a single one for all
+        mask = mask[None, None]
+    elif mask.ndim == 4:
+        mask = mask[:, :, None]
+    if mask.ndim != 5 or mask.shape[1] != 1:
+        raise LTX2Error(f"a video mask must be [B, 1, F, H, W], [B, 1, H, W] or [F, H, W]; got {list(mask.shape)}")
+    frames = mask.shape[2]
+    if frames not in (1, grid[0]):
+        if frames != pixel_frames(grid[0]):
+            raise LTX2Error(f"a video mask must have 1, {grid[0]} or {pixel_frames(grid[0])} frames; got {frames}")
+        # A latent is generated as soon as one of its frames is.
+        first, rest = mask[:, :, :1], mask[:, :, 1:]
+        mask = torch.cat((first, F.max_pool3d(rest, (8, 1, 1))), 2) if frames > 1 else first
+    if mask.shape[3:] not in ((1, 1), grid[1:]):
+        mask = F.interpolate(mask, size=(mask.shape[2], *grid[1:]), mode="trilinear", align_corners=False)
+    return mask
+
+
+def audio_mask(mask: Tensor, length: int) -> Tensor:
+    """A noise mask [B, 1, T, 1] or [B, T] as [B, 1, T, 1]; anything else that broadcasts to it."""
+    mask = mask.float()
+    if mask.ndim == 2:
+        mask = mask[:, None, :, None]
+    if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[2] not in (1, length) or mask.shape[3] != 1:
+        raise LTX2Error(f"an audio mask must be [B, 1, {length}, 1] or [B, {length}]; got {list(mask.shape)}")
+    return mask
+
+
+def _check_same_clip(video: Latent, audio: Latent) -> None:
+    rate, other = clip_of(video).frame_rate, audio.get(KEY)
+    if isinstance(other, Clip) and other.frame_rate != rate:
+        raise LTX2Error(f"video and audio must have one frame rate; got {rate:g} and {other.frame_rate:g}: {_SET_RATE}")
+    frames = pixel_frames(samples_of(video, "video").shape[2])
+    expected, length = max(1, audio_latents(frames, rate)), samples_of(audio, "audio").shape[2]
+    if expected != length:
+        raise LTX2Error(
+            f"video and audio must be equally long; {frames} frames at {rate:g} per second need {expected} audio "
+            f"latents, got {length}: make both with one LTX-2 Empty Latents"
+        )

@@ -1,0 +1,71 @@
+"""A whole sampling run: checks, seeded noise, the denoiser and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import LTX2Error
+from ..networks.transformer.model import Transformer
+from .denoiser import Denoiser, Prompts
+from .noise import draw
+from .sample import States, sample, start
+from .solvers import Solver
+
+
+def run(
+    transformer: Transformer,
+    prompts: Prompts,
+    states: States,
+    latents: tuple[dict[str, Any] | None, dict[str, Any] | None],
+    sigmas: Tensor,
+    solver: Solver,
+    seed: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_step: Callable[[int, int], None] | None = None,
+) -> States:
+    """Noise `states` at the first sigma and denoise them over `sigmas`.
+
+    Args:
+        latents: the (video, audio) LATENTs that the states came from; noise is drawn in their shapes.
+
+    Raises:
+        LTX2Error: sigmas that do not fall from at most 1 towards 0, latents of another channel count, NaN results.
+    """
+    sigmas = check_sigmas(sigmas)
+    _check_channels(transformer, states)
+    video, audio = (None if latent is None else latent["samples"] for latent in latents)
+    num_appended = 0 if states[0] is None else states[0].latent.shape[1] - states[0].num_targets
+    noisy = start(states, draw(seed, video, audio, num_appended), float(sigmas[0]))
+    with torch.no_grad():
+        denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype)
+        return sample(denoiser, noisy, sigmas, solver, on_step)
+
+
+def check_sigmas(sigmas: Any) -> Tensor:
+    """`sigmas` as fp32 on the CPU. Raises LTX2Error unless they fall from at most 1 to at least 0."""
+    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1 or len(sigmas) < 2:
+        raise LTX2Error(f"sigmas must be a list of at least two noise levels; got {sigmas!r}: connect LTX-2 Schedule")
+    sigmas = sigmas.float().cpu()
+    falls = bool((sigmas[1:] < sigmas[:-1]).all())
+    if not falls or sigmas[0] > 1 or sigmas[-1] < 0:
+        raise LTX2Error(
+            "sigmas must fall from at most 1 to at least 0; got "
+            f"{', '.join(f'{sigma:g}' for sigma in sigmas.tolist()[:12])}: connect LTX-2 Schedule"
+        )
+    return sigmas
+
+
+def _check_channels(transformer: Transformer, states: States) -> None:
+    for name, state in zip(("video", "audio"), states, strict=True):
+        expected = getattr(transformer.config, name).in_channels
+        if state is not None and state.latent.shape[-1] != expected:
+            raise LTX2Error(
+                f"a {name} latent must have {expected} features a token for this transformer; got "
+                f"{state.latent.shape[-1]}: use latents made by LTX-2 nodes"
+            )

@@ -1,0 +1,147 @@
+"""Latents to sound, video files and frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..ltx2.errors import LTX2Error
+from ..ltx2.geometry import pixel_frames
+from ..ltx2.latents import clip_of, samples_of
+from ..ltx2.media.decode import decode_frames, decode_sound, decode_to_file
+from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe, VocoderRecipe
+from ..ltx2.runtime.tiling import Tiling, choose_tiling
+from . import sockets, widgets
+from .host import current
+from .host.networks import borrow
+
+io = current().io
+
+
+def _tiling(choice: str, samples: Any, recipe: VideoVAERecipe, size: int, frames: int) -> Tiling | None:
+    if choice == "off":
+        return None
+    if choice == "set":
+        return Tiling((frames, 24), (size, 64), (size, 64))
+    if choice != "automatic":
+        raise LTX2Error(f"tiling must be automatic, off or set; got {choice}")
+    side = recipe.config.spatial_compression
+    return choose_tiling((pixel_frames(samples.shape[2]), samples.shape[3] * side, samples.shape[4] * side))
+
+
+class DecodeAudio(io.ComfyNode):
+    """Sound from an audio latent: the audio VAE makes a spectrogram, the vocoder a waveform."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return current().schema(
+            node_id="LTX2_DecodeAudio",
+            display_name="LTX-2 Decode Audio",
+            category="LTX-2/decoding",
+            description=cls.__doc__,
+            inputs=[
+                io.Latent.Input("audio", tooltip="From LTX-2 Sample."),
+                sockets.AudioVAE.Input("audio_vae", tooltip="From an LTX-2 loader."),
+                sockets.Vocoder.Input("vocoder", tooltip="From an LTX-2 loader."),
+            ],
+            outputs=[io.Audio.Output("audio", display_name="audio")],
+        )
+
+    @classmethod
+    def execute(cls, audio: Any, audio_vae: Any, vocoder: Any) -> Any:
+        sockets.require(audio_vae, AudioVAERecipe, "audio_vae", "an LTX-2 loader")
+        sockets.require(vocoder, VocoderRecipe, "vocoder", "an LTX-2 loader")
+        host = current()
+        samples = samples_of(audio, "audio")
+        with host.progress("decode audio") as on_step, torch.no_grad():
+            on_step(0, 1)
+            vae, voice = borrow(audio_vae, vocoder)
+            device = host.device()
+            sound = decode_sound(vae, voice, samples.to(device, host.compute_dtype(device)))
+            on_step(1, 1)
+        return io.NodeOutput(sound)
+
+
+class DecodeVideo(io.ComfyNode):
+    """A video file from a video latent, with sound where it is connected. Frames go to the file as they are decoded."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return current().schema(
+            node_id="LTX2_DecodeVideo",
+            display_name="LTX-2 Decode Video",
+            category="LTX-2/decoding",
+            description=cls.__doc__,
+            inputs=[
+                io.Latent.Input("video", tooltip="From LTX-2 Sample."),
+                sockets.VideoVAE.Input("video_vae", tooltip="From an LTX-2 loader."),
+                io.Audio.Input("audio", optional=True, tooltip="Cut or padded with silence to the video's length."),
+                io.Int.Input(
+                    "crf",
+                    default=19,
+                    min=0,
+                    max=51,
+                    tooltip="H.264 quality: 0 (lossless) to 51; 19 is hard to tell from the original.",
+                ),
+                *widgets.tiling(),
+            ],
+            outputs=[io.Video.Output("video", display_name="video")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Any,
+        video_vae: Any,
+        crf: int,
+        tiling: str,
+        tile_size: int,
+        tile_frames: int,
+        audio: Any = None,
+    ) -> Any:
+        sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
+        host = current()
+        samples, clip = samples_of(video, "video"), clip_of(video)
+        tiles = _tiling(tiling, samples, video_vae, tile_size, tile_frames)
+        path = host.temp_file(".mp4")
+        with host.progress("decode video") as on_step, torch.no_grad():
+            (vae,) = borrow(video_vae)
+            device = host.device()
+            latent = samples.to(device, host.compute_dtype(device))
+            decode_to_file(path, vae, latent, clip.frame_rate, audio, crf=crf, tiling=tiles, on_step=on_step)
+        return io.NodeOutput(host.video_from_file(path))
+
+
+class DecodeImages(io.ComfyNode):
+    """The frames of a video latent as images, all in memory at once (3 GB for 121 frames of 1920x1080)."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return current().schema(
+            node_id="LTX2_DecodeImages",
+            display_name="LTX-2 Decode Images",
+            category="LTX-2/decoding",
+            description=cls.__doc__,
+            inputs=[
+                io.Latent.Input("video", tooltip="From LTX-2 Sample."),
+                sockets.VideoVAE.Input("video_vae", tooltip="From an LTX-2 loader."),
+                *widgets.tiling(),
+            ],
+            outputs=[io.Image.Output("images", display_name="images")],
+        )
+
+    @classmethod
+    def execute(cls, video: Any, video_vae: Any, tiling: str, tile_size: int, tile_frames: int) -> Any:
+        sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
+        host = current()
+        samples = samples_of(video, "video")
+        tiles = _tiling(tiling, samples, video_vae, tile_size, tile_frames)
+        with host.progress("decode images") as on_step, torch.no_grad():
+            (vae,) = borrow(video_vae)
+            device = host.device()
+            latent = samples.to(device, host.compute_dtype(device))
+            return io.NodeOutput(torch.cat(list(decode_frames(vae, latent, tiles, on_step))))
+
+
+NODES = [DecodeAudio, DecodeVideo, DecodeImages]
