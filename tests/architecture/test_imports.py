@@ -22,6 +22,7 @@ LIBRARY = {
     "guidance": "config tokens networks conditioning",
     "sampling": "geometry config tokens layers networks conditioning guidance runtime recipe",
     "latents": "geometry tokens conditioning sampling",
+    "decoding": "media networks runtime",
     "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
