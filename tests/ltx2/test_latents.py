@@ -1,0 +1,132 @@
+"""What a LATENT means: checks, masks, conditions, and results that carry none of them."""
+
+import pytest
+import torch
+
+from ltx2.conditioning.frames import AppendedFrames, ReplacedFrames
+from ltx2.errors import LTX2Error
+from ltx2.geometry import Canvas
+from ltx2.latents import (
+    KEY,
+    Clip,
+    audio_mask,
+    clip_of,
+    empty,
+    latents_of,
+    samples_of,
+    states_of,
+    video_mask,
+    with_conditions,
+    with_frame_rate,
+)
+
+
+@pytest.fixture
+def clip():
+    return empty(Canvas(128, 64, 17, 25.0), 1)
+
+
+def test_empty_latents_have_the_canvas(clip):
+    video, audio = clip
+    assert video["samples"].shape == (1, 128, 3, 2, 4)
+    assert audio["samples"].shape == (1, 8, 17, 16)
+    assert clip_of(video).frame_rate == 25.0
+    half, _ = empty(Canvas(128, 64, 17, 25.0), 2)
+    assert half["samples"].shape == (1, 128, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((128, 64, 100, 24.0), r"frames must be 8n \+ 1; got 100 \(nearest: 97, 105\)"),
+        ((500, 64, 97, 24.0), r"width must be a multiple of 32; got 500 \(nearest: 480, 512\)"),
+        ((128, 0, 97, 24.0), r"height must be a multiple of 32; got 0 \(nearest: 32\)"),
+        ((128, 64, 97, 0.0), "frame rate must be above 0 frames per second; got 0"),
+        ((128, 64, 97, float("nan")), "frame rate must be above 0"),
+    ],
+)
+def test_a_canvas_states_rule_value_and_cure(values, message):
+    with pytest.raises(LTX2Error, match=message):
+        Canvas(*values)
+
+
+def test_half_size_needs_multiples_of_64():
+    with pytest.raises(LTX2Error, match=r"width must be a multiple of 64 when the first stage works at 1/2"):
+        empty(Canvas(96, 64, 9, 24.0), 2)
+
+
+def test_results_carry_neither_masks_nor_conditions(clip):
+    video, audio = clip
+    video = with_conditions({**video, "noise_mask": torch.ones(1, 1, 3, 2, 4)}, (_guide(),))
+    states = states_of(video, audio)
+    assert states[0].latent.shape[1] > states[0].num_targets
+    new_video, new_audio = latents_of(states, video, audio)
+    assert set(new_video) == {"samples", KEY}
+    assert new_video[KEY].conditions == ()
+    assert new_video["samples"].shape == video["samples"].shape
+    assert new_audio["samples"].shape == audio["samples"].shape
+
+
+def _guide():
+    return AppendedFrames(torch.ones(1, 128, 1, 2, 4), frame=8)
+
+
+def test_conditions_do_not_change_the_latent_they_are_added_to(clip):
+    video, _ = clip
+    guided = with_conditions(video, (ReplacedFrames(torch.ones(1, 128, 1, 2, 4)),))
+    assert clip_of(video).conditions == ()
+    state = states_of(guided, None)[0]
+    assert state.mask[0, :8].sum() == 0
+    assert torch.equal(video["samples"], torch.zeros(1, 128, 3, 2, 4))
+
+
+def test_a_dropped_frame_rate_is_refused_and_can_be_set_again(clip):
+    video, audio = clip
+    bare = {"samples": video["samples"]}
+    with pytest.raises(LTX2Error, match="add LTX-2 Set Frame Rate"):
+        states_of(bare, audio)
+    assert states_of(with_frame_rate(bare, 25), audio)[0].num_targets == 24
+
+
+def test_rates_and_lengths_must_agree(clip):
+    video, audio = clip
+    with pytest.raises(LTX2Error, match="one frame rate; got 25 and 30"):
+        states_of(video, with_frame_rate(audio, 30.0))
+    short = {**audio, "samples": audio["samples"][:, :, :-2]}
+    with pytest.raises(LTX2Error, match="17 frames at 25 per second need 17 audio latents, got 15"):
+        states_of(video, short)
+    with pytest.raises(LTX2Error, match="got neither"):
+        states_of(None, None)
+
+
+def test_swapped_and_foreign_latents_are_named(clip):
+    video, audio = clip
+    with pytest.raises(LTX2Error, match="are video and audio swapped"):
+        samples_of(audio, "video")
+    with pytest.raises(LTX2Error, match="LATENT with plain samples; got NoneType"):
+        samples_of({}, "video")
+    assert isinstance(video[KEY], Clip)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3, 2, 4), (1, 1, 3, 1, 1), (1, 1, 64, 128), (17, 64, 128), (3, 64, 128), (1, 64, 128)]
+)
+def test_video_masks_in_every_form(clip, shape):
+    video, _ = clip
+    state = states_of({**video, "noise_mask": torch.zeros(shape)}, None)[0]
+    assert state.mask.shape == (1, 24, 1)
+    assert not state.mask.any()
+
+
+def test_a_latent_is_generated_as_soon_as_one_of_its_frames_is():
+    mask = torch.zeros(17, 64, 128)
+    mask[9] = 1
+    assert video_mask(mask, (3, 2, 4))[0, 0, :, 0, 0].tolist() == [0, 0, 1]
+    with pytest.raises(LTX2Error, match="1, 3 or 17 frames; got 5"):
+        video_mask(torch.zeros(5, 64, 128), (3, 2, 4))
+
+
+def test_audio_masks():
+    assert audio_mask(torch.zeros(1, 17), 17).shape == (1, 1, 17, 1)
+    with pytest.raises(LTX2Error, match="audio mask must be"):
+        audio_mask(torch.zeros(1, 5), 17)
