@@ -1,0 +1,31 @@
+"""Writes every shipped workflow and its API twin into `workflows/`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from comfyui_ltx2.nodes.host.graph.document import api_text, read_graph
+from comfyui_ltx2.nodes.host.headless.session import session
+
+from .graphs import GRAPHS
+from .sheet import Sheet
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+
+
+def main() -> None:
+    with session() as executor:
+        object_info = {name: cls.GET_NODE_INFO_V1() for name, cls in executor.classes.items()}
+        for name, draw in GRAPHS.items():
+            sheet = Sheet(name, object_info)
+            draw(sheet)
+            file = WORKFLOWS / f"{name}.json"
+            file.write_text(json.dumps(sheet.workflow(), indent=2) + "\n", encoding="utf-8")
+            twin = WORKFLOWS / "api" / file.name
+            twin.parent.mkdir(exist_ok=True)
+            twin.write_text(api_text(read_graph(file, executor.infos()).prompt), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""A workflow being drawn: nodes and links first, then their places, then ComfyUI's UI format (version 0.4).
+
+Places follow from the order that a graph gives: groups from left to right, columns in a group from left to right, nodes
+in a column from top to bottom. All groups have one top and one height, so that they read as bands.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+TITLE = 30  # of a node; drawn above its position
+ROW, WIDGET, PADDING = 20, 24, 10
+GAP = 40  # between nodes and between columns
+BORDER = 30  # inside a group
+GROUP_TITLE = 40
+BAND_GAP = 40
+NAMESPACE = uuid.UUID("5b1c4a0e-6a52-4a7e-9d4b-2f1f4b6f2a10")
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a node, ready to be linked."""
+
+    node: Node
+    slot: int
+    type: str
+
+
+@dataclass(eq=False)
+class Node:
+    """A node on the sheet. `space` is kept free below it, for what it shows once it has run."""
+
+    id: int
+    info: Mapping[str, Any]
+    title: str
+    links: dict[str, Output]
+    values: dict[str, Any]
+    models: Sequence[Mapping[str, str]] = ()
+    width: int = 320
+    extra_height: int = 0
+    space: int = 0
+    position: tuple[int, int] = (0, 0)
+
+    def __getitem__(self, name: str) -> Output:
+        slot = self.info["output_name"].index(name)
+        return Output(self, slot, self.info["output"][slot])
+
+    @property
+    def inputs(self) -> dict[str, list]:
+        """Type and options of each input by name, in the order of the frontend: required ones first."""
+        sides = self.info["input"]
+        return {**sides.get("required", {}), **sides.get("optional", {})}
+
+    @property
+    def widgets(self) -> dict[str, Mapping[str, Any]]:
+        """Options of the inputs that are widgets."""
+        return {
+            name: options
+            for name, (type_, *rest) in self.inputs.items()
+            for options in [rest[0] if rest else {}]
+            if options.get("widgetType", type_) in WIDGET_TYPES
+        }
+
+    @property
+    def widgets_values(self) -> list[Any]:
+        values: list[Any] = []
+        for name, options in self.widgets.items():
+            values.append(self.values.get(name, options.get("default")))
+            values += ["fixed"] if options.get("control_after_generate") else []
+            values += ["image"] if options.get("image_upload") else []
+        return values
+
+    @property
+    def height(self) -> int:
+        sockets = max(len(self.inputs) - len(self.widgets), len(self.info["output"]))
+        return PADDING + sockets * ROW + len(self.widgets_values) * WIDGET + self.extra_height
+
+
+@dataclass(eq=False)
+class Sheet:
+    """A workflow in the making.
+
+    Args:
+        name: the file's name without its suffix, which is what people see.
+        object_info: what a ComfyUI server says of its nodes, by id.
+    """
+
+    name: str
+    object_info: Mapping[str, Mapping[str, Any]]
+    nodes: list[Node] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    note: dict[str, Any] = field(default_factory=dict)
+
+    def node(
+        self,
+        type_: str,
+        title: str,
+        links: Mapping[str, Output] | None = None,
+        values: Mapping[str, Any] | None = None,
+        **look: Any,
+    ) -> Node:
+        """Add a node. `values` are the widgets that differ from their defaults, `look` is the rest of Node."""
+        node = Node(len(self.nodes) + 1, self.object_info[type_], title, dict(links or {}), dict(values or {}), **look)
+        unknown = (set(node.links) | set(node.values)) - set(node.inputs)
+        if unknown:
+            raise ValueError(f"{type_} has no inputs {sorted(unknown)}; it has {list(node.inputs)}")
+        self.nodes.append(node)
+        return node
+
+    def lay_out(self, bands: Sequence[tuple[str, Sequence[Sequence[Node]]]], note: str, note_width: int = 460) -> None:
+        """Place everything: the note first, then a group for each band of columns."""
+        heights = [sum(TITLE + n.height + n.space + GAP for n in col) - GAP for _, cols in bands for col in cols]
+        height = GROUP_TITLE + max(heights) + 2 * BORDER
+        self.note = {"pos": [0, TITLE], "size": [note_width, height - TITLE], "text": note}
+        left = note_width + BAND_GAP
+        for index, (title, columns) in enumerate(bands):
+            right = left + BORDER
+            for column in columns:
+                top = GROUP_TITLE + BORDER
+                for node in column:
+                    node.position = (right, top + TITLE)
+                    top += TITLE + node.height + node.space + GAP
+                right += max(node.width for node in column) + GAP
+            right += BORDER - GAP
+            bounding = [left, 0, right - left, height]
+            shown = {"color": "#3f789e", "font_size": 24, "flags": {}}
+            self.groups.append({"id": index + 1, "title": title, "bounding": bounding, **shown})
+            left = right + BAND_GAP
+
+    def workflow(self) -> dict[str, Any]:
+        """The UI workflow."""
+        ids = {(node.id, name): index for index, (node, name) in enumerate(self._linked(), 1)}
+        links = [
+            [ids[node.id, name], source.node.id, source.slot, node.id, list(node.links).index(name), source.type]
+            for node, name in self._linked()
+            for source in [node.links[name]]
+        ]
+        nodes = [self._node(node, ids, links) for node in self.nodes]
+        note = self._note(len(nodes) + 1)
+        return {
+            "id": str(uuid.uuid5(NAMESPACE, self.name)),
+            "revision": 0,
+            "last_node_id": note["id"],
+            "last_link_id": len(links),
+            "nodes": [*nodes, note],
+            "links": links,
+            "groups": self.groups,
+            "config": {},
+            "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}},
+            "version": 0.4,
+        }
+
+    def _linked(self) -> list[tuple[Node, str]]:
+        return [(node, name) for node in self.nodes for name in node.links]
+
+    @staticmethod
+    def _node(node: Node, ids: Mapping[tuple[int, str], int], links: Sequence[Sequence]) -> dict[str, Any]:
+        id_ = node.info["name"]
+        properties = {"Node name for S&R": id_, "cnr_id": "comfyui-ltx2" if id_.startswith("LTX2_") else "comfy-core"}
+        if node.models:
+            properties["models"] = list(node.models)
+        outputs = [
+            {"name": name, "type": type_, "links": [x[0] for x in links if x[1:3] == [node.id, slot]] or None}
+            for slot, (name, type_) in enumerate(zip(node.info["output_name"], node.info["output"], strict=True))
+        ]
+        return {
+            "id": node.id,
+            "type": id_,
+            "pos": list(node.position),
+            "size": [node.width, node.height],
+            "flags": {},
+            "order": node.id - 1,
+            "mode": 0,
+            "title": node.title,
+            "inputs": [
+                {"name": name, "type": source.type, "link": ids[node.id, name]} for name, source in node.links.items()
+            ],
+            "outputs": outputs,
+            "properties": properties,
+            "widgets_values": node.widgets_values,
+        }
+
+    def _note(self, id_: int) -> dict[str, Any]:
+        return {
+            "id": id_,
+            "type": "MarkdownNote",
+            "pos": self.note["pos"],
+            "size": self.note["size"],
+            "flags": {},
+            "order": id_ - 1,
+            "mode": 0,
+            "title": "Note: Models",
+            "inputs": [],
+            "outputs": [],
+            "properties": {},
+            "widgets_values": [self.note["text"]],
+            "color": "#432",
+            "bgcolor": "#653",
+        }
