@@ -100,8 +100,8 @@ class Folders:
 
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
         """The next free `<prefix>_00001_<suffix>` and its sub-folder of the output folder."""
-        expanded = _expanded(prefix, width, height)
-        path = contained(self.output, expanded)
+        name = expanded(prefix, width, height)
+        path = contained(self.output, name)
         if path == self.output:
             raise LTX2Error(f"a file name prefix must name a file; got '{prefix}'; write for example 'video/clip'")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _walk(root: Path) -> list[Path]:
     return found
 
 
-def _expanded(prefix: str, width: int, height: int) -> str:
+def expanded(prefix: str, width: int, height: int) -> str:
     """ComfyUI's variables: %width%, %height%, %year% ... %second%, %date:yyyy-MM-dd% (also of `hh`, `mm`, `ss`)."""
     now = time.localtime()
 

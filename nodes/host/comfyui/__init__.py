@@ -1,0 +1,1 @@
+"""The ComfyUI host: the only code of the pack that imports ComfyUI."""

@@ -1,0 +1,95 @@
+"""The ComfyUI host: what nodes may ask for, answered by the ComfyUI that loaded the pack."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as management
+import torch
+from comfy.cli_args import args
+from comfy.utils import ProgressBar
+from comfy_api.latest import InputImpl, io, ui
+
+from ..protocol import OnStep
+from . import folders
+from .memory import HeldNetwork
+
+_SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
+_MAX_TOTAL = 300  # of a progress bar
+_UPDATE_SECONDS = 0.1
+
+
+class ComfyHost:
+    """Implements `nodes.host.protocol.Host`."""
+
+    name = "comfyui"
+    io = io
+    ui = ui
+
+    def schema(self, **fields: Any) -> io.Schema:
+        return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
+
+    def model_files(self, folder: str) -> list[str]:
+        return folders.model_files(folder)
+
+    def model_folders(self, folder: str) -> list[str]:
+        return folders.model_folders(folder)
+
+    def model_path(self, folder: str, name: str) -> Path:
+        return folders.model_path(folder, name)
+
+    def temp_file(self, suffix: str) -> Path:
+        return folders.temp_file(suffix)
+
+    def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
+        return folders.save_path(prefix, suffix, width, height)
+
+    def video_from_file(self, path: Path) -> Any:
+        return InputImpl.VideoFromFile(str(path))
+
+    def saves_metadata(self) -> bool:
+        return not args.disable_metadata
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[OnStep]:
+        """ComfyUI shows the bar on the node that runs, under that node's name: it has no place for `title`."""
+        self.check_cancelled()
+        yield _Progress().on_step
+
+    def check_cancelled(self) -> None:
+        management.throw_exception_if_processing_interrupted()
+
+    def device(self) -> torch.device:
+        return management.get_torch_device()
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """bf16 where ComfyUI uses it, with the user's flags (--force-fp32, ...); fp16 would overflow."""
+        return torch.bfloat16 if management.should_use_bf16(device) else torch.float32
+
+    def free_memory(self, num_bytes: int) -> None:
+        management.free_memory(num_bytes, self.device())
+
+    def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
+        return HeldNetwork(network)
+
+
+class _Progress:
+    """One stage's bar. Cancelling is looked for at every step: the bar itself drops updates that come fast."""
+
+    def __init__(self) -> None:
+        self._bar = ProgressBar(1)
+        self._next_update = 0.0
+
+    def on_step(self, done: int, total: int) -> None:
+        management.throw_exception_if_processing_interrupted()
+        now = time.monotonic()
+        if now < self._next_update and done < total:
+            return
+        self._next_update = now + _UPDATE_SECONDS
+        shown = min(max(total, 1), _MAX_TOTAL)
+        self._bar.update_absolute(done * shown // max(total, 1), shown)
