@@ -14,9 +14,10 @@ from typing import Any
 TITLE = 30  # of a node; drawn above its position
 ROW, WIDGET, PADDING = 20, 24, 10
 GAP = 40  # between nodes and between columns
-BORDER = 30  # inside a group
+BORDER = 20  # inside a group
 GROUP_TITLE = 40
 BAND_GAP = 40
+NOTE_HEIGHT = 440  # at least; the rest scrolls
 NAMESPACE = uuid.UUID("5b1c4a0e-6a52-4a7e-9d4b-2f1f4b6f2a10")
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
@@ -40,7 +41,7 @@ class Node:
     links: dict[str, Output]
     values: dict[str, Any]
     models: Sequence[Mapping[str, str]] = ()
-    width: int = 320
+    width: int = 260
     extra_height: int = 0
     space: int = 0
     position: tuple[int, int] = (0, 0)
@@ -111,25 +112,24 @@ class Sheet:
         self.nodes.append(node)
         return node
 
-    def lay_out(self, bands: Sequence[tuple[str, Sequence[Sequence[Node]]]], note: str, note_width: int = 460) -> None:
-        """Place everything: the note first, then a group for each band of columns."""
-        heights = [sum(TITLE + n.height + n.space + GAP for n in col) - GAP for _, cols in bands for col in cols]
-        height = GROUP_TITLE + max(heights) + 2 * BORDER
-        self.note = {"pos": [0, TITLE], "size": [note_width, height - TITLE], "text": note}
-        left = note_width + BAND_GAP
+    def lay_out(self, bands: Sequence[tuple[str, Sequence[Sequence[Node]]]], note: str) -> None:
+        """Place everything: a group for each band of columns, and the note below the nodes of the first column."""
+        lowest = [_height(column) for _, columns in bands for column in columns]
+        bottom = GROUP_TITLE + BORDER + max(*lowest, lowest[0] + GAP + TITLE + NOTE_HEIGHT)
+        left = 0
         for index, (title, columns) in enumerate(bands):
             right = left + BORDER
             for column in columns:
-                top = GROUP_TITLE + BORDER
-                for node in column:
-                    node.position = (right, top + TITLE)
-                    top += TITLE + node.height + node.space + GAP
+                _stack(column, right)
                 right += max(node.width for node in column) + GAP
             right += BORDER - GAP
-            bounding = [left, 0, right - left, height]
             shown = {"color": "#3f789e", "font_size": 24, "flags": {}}
-            self.groups.append({"id": index + 1, "title": title, "bounding": bounding, **shown})
+            self.groups.append({"id": index + 1, "title": title, "bounding": [left, 0, right - left, bottom + BORDER]})
+            self.groups[-1].update(shown)
             left = right + BAND_GAP
+        first = bands[0][1][0]
+        top = GROUP_TITLE + BORDER + lowest[0] + GAP + TITLE
+        self.note = {"pos": [BORDER, top], "size": [first[0].width, bottom - top], "text": note}
 
     def workflow(self) -> dict[str, Any]:
         """The UI workflow."""
@@ -201,3 +201,15 @@ class Sheet:
             "color": "#432",
             "bgcolor": "#653",
         }
+
+
+def _height(column: Sequence[Node]) -> int:
+    """Of a column of nodes with their titles and the space below them."""
+    return sum(TITLE + node.height + node.space for node in column) + GAP * (len(column) - 1)
+
+
+def _stack(column: Sequence[Node], left: int) -> None:
+    top = GROUP_TITLE + BORDER
+    for node in column:
+        node.position = (left, top + TITLE)
+        top += TITLE + node.height + node.space + GAP
