@@ -21,22 +21,26 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 
 
-def _register(name: str, folder: Path) -> None:
-    """Import the package in `folder` as `name` without putting the repository root on sys.path.
+def _register(name: str, path: Path) -> None:
+    """Import the package or module at `path` as `name` without putting the repository root on sys.path.
 
     The root holds `nodes/`, which would shadow ComfyUI's module of that name.
     """
     if name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
+    if path.is_dir():
+        spec = importlib.util.spec_from_file_location(
+            name, path / "__init__.py", submodule_search_locations=[str(path)]
+        )
+    else:
+        spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
 
 
 _register("ltx2", ROOT / "ltx2")
+_register("oracle", ROOT / "tests" / "oracle.py")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,23 @@ def golden():
 def golden_json():
     """`golden_json("manifest_20")` reads that JSON file."""
     return lambda name: json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory):
+    """`tiny_models("2.3")` is a models folder with the tiny set of that release, written once."""
+    folders: dict[str, Path] = {}
+
+    def write(release: str) -> Path:
+        if release not in folders:
+            from ltx2 import tiny
+
+            folder = tmp_path_factory.mktemp("models") / release
+            tiny.write(folder, release=release, seed=0)
+            folders[release] = folder
+        return folders[release]
+
+    return write
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -68,3 +69,22 @@ def make_node(pack):
         return type(node_id, (headless.ComfyNode,), {**{k: classmethod(v) for k, v in own.items()}, "runs": runs})
 
     return make
+
+
+@pytest.fixture
+def run_prompt(pack, tmp_path):
+    """`run_prompt(models, prompt)` runs an API graph headless; its Result holds every node's outputs."""
+    session = pack("nodes.host.headless.session").session
+
+    def run(models: Path, prompt: dict):
+        folders = [tmp_path / name for name in ("input", "output")]
+        with session(models, *folders, device="cpu", temp=tmp_path / "temp", stream=io.StringIO()) as executor:
+            return executor.run(prompt)
+
+    return run
+
+
+@pytest.fixture
+def api_prompt():
+    """`api_prompt(name)` is the shipped API graph of that name, to be changed at will."""
+    return lambda name: json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from oracle import connector_name, connectors_twin
 
 from ltx2.checkpoint.keys import TEXT
 from ltx2.config.section import parse
@@ -81,33 +82,10 @@ def test_every_parameter_matters(golden, version):
         assert (connector.registers.grad.abs().sum(1) > 0).all()
 
 
-def _diffusers_twin(version: str, *, seed: int, hidden: int, states: int, layers: int):
+def _random_twin(version: str, *, seed: int, hidden: int, states: int, layers: int):
     """A tiny diffusers model with random weights under the released names, and the config that describes it."""
-    from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
-
     separate = version == "23"
     heads, head_dim, audio_heads, audio_head_dim = (3, 20, 2, 12) if separate else (4, hidden // 4, 4, hidden // 4)
-    torch.manual_seed(seed)
-    twin = LTX2TextConnectors(
-        caption_channels=hidden,
-        text_proj_in_factor=states,
-        video_connector_num_attention_heads=heads,
-        video_connector_attention_head_dim=head_dim,
-        video_connector_num_layers=layers,
-        video_gated_attn=separate,
-        audio_connector_num_attention_heads=audio_heads,
-        audio_connector_attention_head_dim=audio_head_dim,
-        audio_connector_num_layers=layers,
-        audio_gated_attn=separate,
-        rope_type="split",
-        per_modality_projections=separate,
-        video_hidden_dim=heads * head_dim,
-        audio_hidden_dim=audio_heads * audio_head_dim,
-        proj_bias=separate,
-    )
-    with torch.no_grad():
-        for name, parameter in twin.named_parameters():
-            parameter.uniform_(0.8, 1.2) if "norm" in name else parameter.normal_(0, 0.2)
     config = ConnectorsConfig(
         hidden_size=hidden,
         num_text_states=states,
@@ -119,25 +97,12 @@ def _diffusers_twin(version: str, *, seed: int, hidden: int, states: int, layers
         audio_head_dim=audio_head_dim,
         is_gated=separate,
     )
+    torch.manual_seed(seed)
+    twin = connectors_twin(config)
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            parameter.uniform_(0.8, 1.2) if "norm" in name else parameter.normal_(0, 0.2)
     return twin, config
-
-
-_DIFFUSERS_NAMES = (
-    ("video_text_proj_in.", "text_embedding_projection.video_aggregate_embed."),
-    ("audio_text_proj_in.", "text_embedding_projection.audio_aggregate_embed."),
-    ("text_proj_in.", "text_embedding_projection.aggregate_embed."),
-    ("video_connector.", "model.diffusion_model.video_embeddings_connector."),
-    ("audio_connector.", "model.diffusion_model.audio_embeddings_connector."),
-)
-
-
-def _released_name(name: str) -> str:
-    for ours, released in _DIFFUSERS_NAMES:
-        if name.startswith(ours):
-            name = released + name.removeprefix(ours)
-            break
-    name = name.replace(".transformer_blocks.", ".transformer_1d_blocks.")
-    return name.replace(".norm_q.", ".q_norm.").replace(".norm_k.", ".k_norm.")
 
 
 @pytest.mark.parametrize(
@@ -151,8 +116,8 @@ def _released_name(name: str) -> str:
 )
 @torch.no_grad()
 def test_diffusers_computes_the_same(version, seed, hidden, states, layers, tokens, length):
-    twin, config = _diffusers_twin(version, seed=seed, hidden=hidden, states=states, layers=layers)
-    connectors = _build(config, {_released_name(name): value for name, value in twin.state_dict().items()})
+    twin, config = _random_twin(version, seed=seed, hidden=hidden, states=states, layers=layers)
+    connectors = _build(config, {connector_name(name): value for name, value in twin.state_dict().items()})
     real = torch.randn(1, tokens, hidden, states) * 3
     padded = torch.cat((torch.randn(1, length - tokens, hidden, states) * 50, real), dim=1)
     mask = torch.cat((torch.zeros(1, length - tokens), torch.ones(1, tokens)), dim=1).long()

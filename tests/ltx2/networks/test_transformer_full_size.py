@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from oracle import transformer_twin
 
 from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import InMemory, assign, audit, build, on_meta
@@ -72,71 +73,11 @@ def fill(network, seed=0):
     return network
 
 
-DIFFUSERS_NAMES = (
-    ("proj_in.", "patchify_proj."),
-    ("audio_proj_in.", "audio_patchify_proj."),
-    ("time_embed.", "adaln_single."),
-    ("audio_time_embed.", "audio_adaln_single."),
-    ("prompt_adaln.", "prompt_adaln_single."),
-    ("audio_prompt_adaln.", "audio_prompt_adaln_single."),
-    ("av_cross_attn_video_scale_shift.", "av_ca_video_scale_shift_adaln_single."),
-    ("av_cross_attn_video_a2v_gate.", "av_ca_a2v_gate_adaln_single."),
-    ("av_cross_attn_audio_scale_shift.", "av_ca_audio_scale_shift_adaln_single."),
-    ("av_cross_attn_audio_v2a_gate.", "av_ca_v2a_gate_adaln_single."),
-)
-
-
-def released_name(name):
-    for theirs, released in DIFFUSERS_NAMES:
-        if name.startswith(theirs):
-            name = released + name[len(theirs) :]
-            break
-    name = name.replace(".video_a2v_cross_attn_scale_shift_table", ".scale_shift_table_a2v_ca_video")
-    name = name.replace(".audio_a2v_cross_attn_scale_shift_table", ".scale_shift_table_a2v_ca_audio")
-    return "model.diffusion_model." + name.replace(".norm_q.", ".q_norm.").replace(".norm_k.", ".k_norm.")
-
-
-def diffusers_twin(network):
-    """diffusers' transformer of the same config with the same weights."""
-    from diffusers import LTX2VideoTransformer3DModel
-
-    config = network.config
-    with torch.device("meta"):
-        twin = LTX2VideoTransformer3DModel(
-            in_channels=config.in_channels,
-            out_channels=config.out_channels,
-            num_attention_heads=config.num_heads,
-            attention_head_dim=config.head_dim,
-            cross_attention_dim=config.cross_attention_dim,
-            audio_in_channels=config.audio_in_channels,
-            audio_out_channels=config.audio_out_channels,
-            audio_num_attention_heads=config.audio_num_heads,
-            audio_attention_head_dim=config.audio_head_dim,
-            audio_cross_attention_dim=config.audio_cross_attention_dim,
-            num_layers=config.num_layers,
-            caption_channels=config.caption_channels,
-            gated_attn=config.gated,
-            audio_gated_attn=config.gated,
-            cross_attn_mod=config.text_modulation,
-            audio_cross_attn_mod=config.text_modulation,
-            use_prompt_embeddings=config.caption_projection,
-            rope_type="split",
-            rope_double_precision=True,
-        )
-    weights = {TRANSFORMER.to_theirs(name): tensor for name, tensor in network.state_dict().items()}
-    twin.load_state_dict({name: weights[released_name(name)] for name in twin.state_dict()}, assign=True)
-    # Tables that diffusers derives from its config stayed on meta; they are made again where they belong.
-    for name, module in list(twin.named_modules()):
-        if any(buffer.is_meta for buffer in module.buffers(recurse=False)):
-            raise AssertionError(f"{name} was left on the meta device")
-    return twin.eval()
-
-
 def compare(network, *, grid, audio_length):
     video, audio = inputs(network, grid=grid, audio_length=audio_length)
     with torch.no_grad():
         ours = network(video, audio)
-        theirs = diffusers_twin(network)(
+        theirs = transformer_twin(network)(
             hidden_states=video.latent,
             audio_hidden_states=audio.latent,
             encoder_hidden_states=video.context,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
+from oracle import upsampler_twin
 
 from ltx2.checkpoint import keys
 from ltx2.checkpoint.load import InMemory, audit, build, on_meta
@@ -36,17 +36,9 @@ def filled(config: UpsamplerConfig, weights: dict[str, torch.Tensor]) -> Upsampl
     return build(lambda: Upsampler(config), keys.UPSAMPLER, InMemory(weights))
 
 
-def theirs_of(config: UpsamplerConfig) -> LTX2LatentUpsamplerModel:
+def theirs_of(config: UpsamplerConfig):
     torch.manual_seed(4)
-    return LTX2LatentUpsamplerModel(
-        in_channels=config.in_channels,
-        mid_channels=config.mid_channels,
-        num_blocks_per_stage=config.num_blocks_per_stage,
-        spatial_upsample=config.spatial_upsample,
-        temporal_upsample=config.temporal_upsample,
-        rational_spatial_scale=config.spatial_scale,
-        use_rational_resampler=config.rational_resampler,
-    ).eval()
+    return upsampler_twin(config)
 
 
 @pytest.mark.parametrize("kind", ["rational_x1p5", "rational_x2", "spatial_x2", "temporal_x2"])
