@@ -23,8 +23,8 @@ NEGATIVE = (
     "blurry, washed-out colours, flicker, jitter, frozen picture, deformed hands and faces, extra limbs, captions, "
     "watermark, muffled voice, hiss, distorted sound, silence"
 )
-WIDE = 400  # of nodes that show file names, texts or pictures
-PROMPT_SIZE = {"width": WIDE, "extra_height": 240}
+WIDE = 370  # of nodes that show file names, texts or pictures
+PROMPT_SIZE = {"width": WIDE, "extra_height": 200}
 HINTS = (
     "**Prompt**: say what is seen and what is heard, in plain sentences.",
     "**Canvas**: width and height in steps of 64, frames 8n + 1 (121 are 5 seconds at 24).",

@@ -1,7 +1,7 @@
 """A workflow being drawn: nodes and links first, then their places, then ComfyUI's UI format (version 0.4).
 
 Places follow from the order that a graph gives: groups from left to right, columns in a group from left to right, nodes
-in a column from top to bottom. All groups have one top and one height, so that they read as bands.
+in a column from top to bottom. Gaps are wide enough for both of ComfyUI's renderers: the newer one draws nodes taller.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 TITLE = 30  # of a node; drawn above its position
 ROW, WIDGET, PADDING = 20, 24, 10
-GAP = 40  # between nodes and between columns
+GAP = 50  # between nodes and between columns
 BORDER = 20  # inside a group
-GROUP_TITLE = 40
-BAND_GAP = 40
-NOTE_HEIGHT = 440  # at least; the rest scrolls
+FOOT = 50
+TOP = 60  # of a group's title and what is free below it
+BAND_GAP = 30
+NOTE_LINE = 25  # the newer renderer shows all of a note, whatever height it has been given
 NAMESPACE = uuid.UUID("5b1c4a0e-6a52-4a7e-9d4b-2f1f4b6f2a10")
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
@@ -41,7 +42,7 @@ class Node:
     links: dict[str, Output]
     values: dict[str, Any]
     models: Sequence[Mapping[str, str]] = ()
-    width: int = 260
+    width: int = 240
     extra_height: int = 0
     space: int = 0
     position: tuple[int, int] = (0, 0)
@@ -114,22 +115,23 @@ class Sheet:
 
     def lay_out(self, bands: Sequence[tuple[str, Sequence[Sequence[Node]]]], note: str) -> None:
         """Place everything: a group for each band of columns, and the note below the nodes of the first column."""
-        lowest = [_height(column) for _, columns in bands for column in columns]
-        bottom = GROUP_TITLE + BORDER + max(*lowest, lowest[0] + GAP + TITLE + NOTE_HEIGHT)
         left = 0
         for index, (title, columns) in enumerate(bands):
+            bottom = TOP + max(_height(column) for column in columns)
+            if index == 0:
+                bottom += GAP + TITLE
+                size = [columns[0][0].width, NOTE_LINE * (note.count("\n") + 1)]
+                self.note = {"pos": [BORDER, bottom], "size": size, "text": note}
+                bottom += size[1]
             right = left + BORDER
             for column in columns:
                 _stack(column, right)
                 right += max(node.width for node in column) + GAP
             right += BORDER - GAP
+            bounding = [left, 0, right - left, bottom + FOOT]
             shown = {"color": "#3f789e", "font_size": 24, "flags": {}}
-            self.groups.append({"id": index + 1, "title": title, "bounding": [left, 0, right - left, bottom + BORDER]})
-            self.groups[-1].update(shown)
+            self.groups.append({"id": index + 1, "title": title, "bounding": bounding, **shown})
             left = right + BAND_GAP
-        first = bands[0][1][0]
-        top = GROUP_TITLE + BORDER + lowest[0] + GAP + TITLE
-        self.note = {"pos": [BORDER, top], "size": [first[0].width, bottom - top], "text": note}
 
     def workflow(self) -> dict[str, Any]:
         """The UI workflow."""
@@ -209,7 +211,7 @@ def _height(column: Sequence[Node]) -> int:
 
 
 def _stack(column: Sequence[Node], left: int) -> None:
-    top = GROUP_TITLE + BORDER
+    top = TOP
     for node in column:
         node.position = (left, top + TITLE)
         top += TITLE + node.height + node.space + GAP
