@@ -53,7 +53,12 @@ class SaveVideo(io.ComfyNode):
 
 def _metadata(hidden: Any) -> dict[str, str]:
     """The prompt as executed and the workflow with the same values, as JSON."""
-    tags = {"prompt": hidden.prompt, **(hidden.extra_pnginfo or {})}
+    # ComfyUI notes each loader's fingerprint in the prompt. Sent again it would be believed, though the file be another.
+    prompt = {
+        id: {key: value for key, value in node.items() if key != "is_changed"}
+        for id, node in (hidden.prompt or {}).items()
+    }
+    tags = {"prompt": prompt, **(hidden.extra_pnginfo or {})}
     return {name: json.dumps(value) for name, value in tags.items() if value}
 
 

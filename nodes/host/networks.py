@@ -50,11 +50,12 @@ class NetworkCache:
                 self._drop(kind)
 
     def _resident(self, recipe: Recipe) -> _Resident:
-        resident = self._residents.get(recipe.kind)
-        if resident is None or resident.recipe != recipe:
+        if recipe.kind in self._residents and self._residents[recipe.kind].recipe != recipe:
+            # No local name may hold the old network here: it must be gone before the new one is built.
             self._drop(recipe.kind)
-            resident = self._build(recipe)
-            self._residents[recipe.kind] = resident
+        if recipe.kind not in self._residents:
+            self._residents[recipe.kind] = self._build(recipe)
+        resident = self._residents[recipe.kind]
         self._note_lease(resident, recipe)
         return resident
 
@@ -85,6 +86,7 @@ class NetworkCache:
 
     def _drop(self, kind: str) -> None:
         if resident := self._residents.pop(kind, None):
+            logger.info("freeing %r", resident.recipe)
             resident.handle.release()
 
 
