@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -94,8 +94,3 @@ def combine(guidance: Guidance, predictions: Mapping[str, Tensor]) -> Tensor:
     if guidance.rescale and guided is not cond:
         guided = guided * (guidance.rescale * cond.std() / guided.std() + (1 - guidance.rescale))
     return guided
-
-
-def following(audio: Mapping[str, float | None], video: Guidance) -> Guidance:
-    """The audio guidance whose values of None follow the video's; 0 is 0."""
-    return replace(video, **{name: value for name, value in audio.items() if value is not None})

@@ -55,5 +55,4 @@ def test_reading_cost_of_a_guided_step(golden):
         f"{count:4} {Path(code.co_filename).relative_to(ROOT)}:{code.co_firstlineno} {code.co_name}"
         for code, count in sorted(lines.items(), key=lambda item: -item[1])
     )
-    print(f"{sum(lines.values())} lines in {len({code.co_filename for code in lines})} files\n{listing}")
     assert 150 < sum(lines.values()) <= MOST_LINES, listing

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # As the installed command starts it, but from this tree, whatever is installed.
 START = """
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("pack", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
+root = sys.argv[1]
+spec = importlib.util.spec_from_file_location("pack", root + "/__init__.py", submodule_search_locations=[root])
 sys.modules["pack"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 from pack.cli import main

@@ -25,6 +25,12 @@ def small(prompt, steps=3):
     return prompt
 
 
+def with_release_2_0(prompt):
+    nodes_of(prompt, "LTX2_LoadCheckpoint")[0]["checkpoint"] = "ltx-2-19b-distilled.safetensors"
+    nodes_of(prompt, "LTX2_LoadUpsampler")[0]["file"] = "ltx-2-spatial-upscaler-x2-1.0.safetensors"
+    return prompt
+
+
 @pytest.fixture
 def executor(pack, tiny_models, tmp_path):
     """One process's executor on the tiny 2.3 set: results of unchanged nodes are reused from run to run."""
@@ -41,8 +47,7 @@ def clip(executor, pack, tmp_path):
     def run(prompt):
         result = executor.run(prompt)
         (saved,) = pack("nodes.host.headless.session").saved_files(result, tmp_path / "output")
-        video = pack("nodes.host.headless.video").VideoFromFile(str(saved)).get_components()
-        return video
+        return pack("nodes.host.headless.video").VideoFromFile(str(saved)).get_components()
 
     return run
 
@@ -59,6 +64,18 @@ def test_the_promised_clip(clip, api_prompt):
     assert abs(waveform.shape[-1] / rate - 9 / 24) <= 1024 / rate
     assert waveform.square().mean().sqrt() > 0.003, "the sound must have energy"
     assert (video.images[1:] - video.images[:-1]).abs().mean() > 0.01, "frames must vary"
+
+
+def test_two_runs_with_one_seed_are_byte_for_byte_the_same(pack, tiny_models, tmp_path, api_prompt):
+    files = []
+    for number in range(2):
+        folders = [tmp_path / f"{name}{number}" for name in ("input", "output", "temp")]
+        session = pack("nodes.host.headless.session")
+        with session.session(tiny_models("2.0"), *folders[:2], device="cpu", temp=folders[2]) as executor:
+            prompt = with_release_2_0(small(api_prompt(DISTILLED)))
+            (saved,) = session.saved_files(executor.run(prompt), folders[1])
+            files.append(saved.read_bytes())
+    assert files[0] == files[1]
 
 
 def test_prompt_and_seed_each_change_the_clip(clip, api_prompt):

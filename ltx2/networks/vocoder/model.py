@@ -5,6 +5,8 @@ Shapes: log-mel (B, 2, T, bins); waveform (B, 2, samples).
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -47,12 +49,18 @@ class Vocoder(nn.Module):
                 f"the mel spectrogram must be (batch, {CHANNELS}, frames, {self.mel_bins}); got {tuple(mel.shape)}; "
                 "use the audio VAE that belongs to this vocoder"
             )
-        with torch.autocast(mel.device.type, enabled=False):
+        with torch.autocast(mel.device.type, enabled=False), _exact_convolutions():
             return self.synthesise(mel.float())
 
     def synthesise(self, mel: torch.Tensor) -> torch.Tensor:
         """`forward` without its checks, in the dtype of `mel`."""
         raise NotImplementedError
+
+
+def _exact_convolutions() -> AbstractContextManager[None]:
+    """cuDNN rounds fp32 convolutions to TF32 unless told otherwise, which is hardly better than bfloat16."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
 
 
 class PlainVocoder(Vocoder, Generator):
