@@ -10,13 +10,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from .media.audio import require_finite
+from .media.writer import VideoWriter
 from .networks.audio_vae.model import AudioVAE
 from .networks.video_vae.model import VideoVAE
 from .networks.vocoder.model import Vocoder
 from .runtime.tiled_vae import decode_video
 from .runtime.tiling import Tiling
-from .media.audio import require_finite
-from .media.writer import VideoWriter
 
 OnStep = Callable[[int, int], None]
 

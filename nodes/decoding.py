@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from ..ltx2.decoding import decode_frames, decode_sound, decode_to_file
 from ..ltx2.errors import LTX2Error
 from ..ltx2.geometry import pixel_frames
 from ..ltx2.latents import clip_of, samples_of
-from ..ltx2.decoding import decode_frames, decode_sound, decode_to_file
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe, VocoderRecipe
 from ..ltx2.runtime.tiling import Tiling, choose_tiling
 from . import sockets, widgets
