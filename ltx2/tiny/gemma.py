@@ -114,7 +114,7 @@ def _vocabulary() -> tuple[list[str], list[list[str]]]:
 
     Special tokens stand first, in Gemma's order; then one token per byte, for whatever the letters do not cover.
     """
-    tokens = {token: None for token in _SPECIAL}
+    tokens: dict[str, None] = dict.fromkeys(_SPECIAL)
     tokens |= {f"<0x{byte:02X}>": None for byte in range(256)}
     tokens |= {chr(code): None for code in range(33, 127)} | {_SPACE: None}
     merges: dict[tuple[str, str], None] = {}

@@ -41,7 +41,7 @@ def _by_fan_in(gain: float = 1.0, *, alike: int = 1, stride: int = 1) -> Rule:
     def rule(shape: Shape, generator: torch.Generator) -> Tensor:
         common = torch.randn((shape[0] // alike, *shape[1:]), generator=generator).repeat_interleave(alike, dim=0)
         own = torch.randn(shape, generator=generator)
-        mixed = common if alike == 1 else math.sqrt(0.8) * common + math.sqrt(0.2) * own
+        mixed = common if alike == 1 else math.sqrt(0.95) * common + math.sqrt(0.05) * own
         return mixed * gain / math.sqrt(math.prod(shape[1:]) / stride)
 
     return rule
@@ -98,7 +98,10 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("*.act.alpha", _around(0, 0.1)),
     ("*.act.beta", _around(0, 0.1)),
     ("*bias", _around(0, 0.05)),
-    ("vae.decoder.up_blocks.*.res_blocks.*", _by_fan_in()),
+    # A mean over a thousand tokens, of which a prompt is a few, is small.
+    ("*embeddings_connector.*attn1.to_out.0.weight", _by_fan_in(4.0)),
+    ("*attn2.to_out.0.weight", _by_fan_in(4.0)),
+    ("vae.decoder.up_blocks.*.res_blocks.*", _by_fan_in(0.3)),  # little detail on top of the coarse picture
     ("vae.decoder.up_blocks.*", _by_fan_in(alike=4)),
     ("vae.decoder.conv_out.*", _by_fan_in(0.7, alike=16)),
     ("vocoder.*ups.*", _transposed(1.0)),
