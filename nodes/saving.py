@@ -53,7 +53,7 @@ class SaveVideo(io.ComfyNode):
 
 def _metadata(hidden: Any) -> dict[str, str]:
     """The prompt as executed and the workflow with the same values, as JSON."""
-    # ComfyUI notes each loader's fingerprint in the prompt. Sent again it would be believed, though the file be another.
+    # ComfyUI notes each loader's fingerprint in the prompt; sent again, it would be believed whatever the file is then.
     prompt = {
         id: {key: value for key, value in node.items() if key != "is_changed"}
         for id, node in (hidden.prompt or {}).items()
