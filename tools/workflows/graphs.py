@@ -163,7 +163,7 @@ def text_to_video_distilled(sheet: Sheet) -> None:
 def image_to_video_distilled(sheet: Sheet) -> None:
     checkpoint, upsampler = _checkpoint(sheet, models.DISTILLED), _upsampler(sheet)
     prompt = _prompt(sheet, checkpoint, "Prompt", IMAGE_PROMPT, extra_height=120)
-    image = sheet.node("LoadImage", "First Frame", values={"image": "example.png"}, width=WIDE, extra_height=240)
+    image = sheet.node("LoadImage", "First Frame", values={"image": "example.png"}, width=WIDE, extra_height=330)
     guide = sheet.node("LTX2_ImageGuide", "Image Guide", {"image": image["IMAGE"]}, {"frame": 0})
     canvas, empty = _canvas(sheet)
     guided1 = _apply(sheet, "Stage 1 Guides", empty["video"], guide, checkpoint)

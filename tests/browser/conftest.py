@@ -1,0 +1,160 @@
+"""The released frontend in a real browser, served by a small server that knows the pack's nodes and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = ROOT / "workflows"
+# Headless, as root, and quiet: no component updates, no look-ups of hosts that nothing here needs.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; tests skip where none is installed."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Folders with an empty file under every name that a workflow uses, and the picture: enough for combo boxes."""
+    folder = tmp_path_factory.mktemp("browser")
+    for file in WORKFLOWS.glob("*.json"):
+        for node in json.loads(file.read_text())["nodes"]:
+            for model in node["properties"].get("models", []):
+                touch(folder / "models" / model["directory"] / model["name"])
+            if node["type"] == "LTX2_LoadCheckpoint":
+                touch(folder / "models" / "text_encoders" / node["widgets_values"][1] / "config.json")
+    (folder / "input").mkdir()
+    Image.linear_gradient("L").save(folder / "input" / "example.png")
+    return folder
+
+
+def touch(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
+@pytest.fixture(scope="session")
+def object_info(folders):
+    """What a ComfyUI server would say of our nodes and of LoadImage."""
+    from comfyui_ltx2.nodes.host.headless.session import session
+
+    with session(folders / "models", folders / "input") as executor:
+        infos = {name: cls.GET_NODE_INFO_V1() for name, cls in executor.classes.items()}
+    for name, info in infos.items():
+        info["python_module"] = "custom_nodes.comfyui-ltx2" if name.startswith("LTX2_") else "nodes"
+    return infos
+
+
+@pytest.fixture(scope="session")
+def server(folders, object_info):
+    reason = "needs comfyui-frontend-package: pip install -e '.[dev]'"
+    frontend = pytest.importorskip("comfyui_frontend_package", reason=reason)
+    spec = importlib.util.spec_from_file_location("ltx2_browser_server", Path(__file__).with_name("server.py"))
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # Another release of the frontend may be tried: LTX2_FRONTEND is the folder `static` of its package.
+    static = Path(os.environ.get("LTX2_FRONTEND") or Path(frontend.__file__).parent / "static")
+    with module.serve(static, ROOT / "web", folders / "input", object_info) as running:
+        yield running
+
+
+@dataclass(eq=False)
+class Canvas:
+    """A page with the frontend, and everything that went wrong on it."""
+
+    page: Any
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """(Re)load the page and wait until it knows our nodes."""
+        self.page.goto(self.url)
+        self.page.wait_for_function("() => window.app?.extensionManager && app.graph && app.canvas", timeout=90_000)
+        self.page.wait_for_function("() => 'LTX2_Sample' in LiteGraph.registered_node_types", timeout=90_000)
+        self.page.wait_for_timeout(1000)
+        # Older releases open ComfyUI's default workflow first, and complain of its nodes, which this server has not.
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_function("() => !document.querySelector('[role=dialog]')")
+
+    def open(self, workflow: dict[str, Any]) -> None:
+        """Load a workflow as if it had been chosen from the templates, and show all of it."""
+        self.errors.clear()
+        self.page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.page.wait_for_timeout(1500)  # the view moves there, and warnings would appear
+
+    def prompt(self) -> dict[str, Any]:
+        """The API form that the frontend would send to the server."""
+        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+
+    def shown_problems(self) -> list[str]:
+        """Texts of dialogs and messages."""
+        texts = self.page.evaluate(
+            "() => [...document.querySelectorAll('[role=dialog], .p-dialog, [role=alert], [role=status]')]"
+            ".map(element => element.innerText.trim())"
+        )
+        return [text for text in texts if text]
+
+
+@pytest.fixture(scope="module", params=["classic", "nodes 2.0"])
+def canvas(request, chromium, server):
+    """The frontend in the browser, in each of its two renderers."""
+    server.settings["Comfy.VueNodes.Enabled"] = request.param == "nodes 2.0"
+    page = chromium.new_page(viewport={"width": 2560, "height": 1400})
+    canvas = Canvas(page, server.url)
+    page.on("console", lambda m: canvas.errors.append(f"{m.text} {m.location}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: canvas.errors.append(str(error)))
+    # Nothing outside this machine is asked; answering in its place keeps failed look-ups out of the console.
+    everywhere = {"access-control-allow-origin": "*", "access-control-allow-headers": "*"}
+    page.route(
+        lambda url: not url.startswith((server.url, "blob:", "data:")),
+        lambda route: route.fulfill(status=200, headers=everywhere, body="[]"),
+    )
+    canvas.start()
+    yield canvas
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def saved_video(tiny_models, tmp_path_factory):
+    """A video that the distilled workflow made, and the graph that it ran."""
+    from comfyui_ltx2.nodes.host.graph.document import read_graph
+    from comfyui_ltx2.nodes.host.headless.session import run_graph, saved_files, session
+
+    folder = tmp_path_factory.mktemp("saved")
+    with session(tiny_models("2.3"), folder, folder, stream=io.StringIO()) as executor:
+        infos = executor.infos()
+        graph = read_graph(WORKFLOWS / "LTX-2 Text to Video Distilled.json", infos)
+        for name, value in {"width": 64, "height": 64, "frames": 1}.items():
+            graph = graph.with_value("Canvas", name, value, infos)
+        (file,) = saved_files(run_graph(executor, graph), folder)
+    return file, graph
