@@ -15,6 +15,7 @@ from ..networks.text.tokenizer import PromptTokenizer
 from .keys import GEMMA
 from .load import Shapes, TensorSource, build
 from .reader import Checkpoint
+from .release import contents
 
 CURE = "choose Gemma 3 12B: the folder google/gemma-3-12b-it-qat-q4_0-unquantized, or gemma_3_12B_it.safetensors"
 _SIZES = {1152: "1B", 2560: "4B", 3840: "12B", 5376: "27B"}
@@ -51,7 +52,7 @@ def recognise(shapes: Shapes, raw: Mapping[str, Any] | None, name: str) -> Gemma
     ours = {key[len(prefix) :]: shape for key, shape in shapes.items() if prefix and key.startswith(prefix)}
     table = ours.get("embed_tokens.weight")
     if table is None:
-        raise ModelFileError(f"{name} must hold the Gemma 3 language model; it holds none: {CURE}")
+        raise ModelFileError(f"{name} must hold the Gemma 3 language model; it holds {contents(shapes)}: {CURE}")
     if any(key.endswith(".layer_scalar") for key in ours) or _lacks_value_projections(ours):
         raise ModelFileError(
             f"{name} is Gemma 4, which belongs to LTX-2.5 (some of its layers have no v_proj); LTX-2 and 2.3 need "

@@ -68,7 +68,7 @@ class Lora:
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], pairs: Mapping[str, Pair], what: str) -> None:
         """Raise ModelFileError where none of `pairs` fits parameters of these `shapes`; warn where some do not."""
-        fitting = [name for name, pair in pairs.items() if name in shapes and self._fits(pair, shapes[name])]
+        fitting = [name for name, pair in pairs.items() if name in shapes and self.fits(pair, shapes[name])]
         if pairs and not fitting:
             raise ModelFileError(
                 f"{self.checkpoint.name} fits nothing of this {what}: all of its {len(pairs)} weights are missing "
@@ -85,7 +85,8 @@ class Lora:
             strength = strength * float(self.checkpoint.read(pair.alpha)) / down.shape[0]
         return (up.to(like.dtype) * strength) @ down.to(like.dtype)
 
-    def _fits(self, pair: Pair, shape: tuple[int, ...]) -> bool:
+    def fits(self, pair: Pair, shape: tuple[int, ...]) -> bool:
+        """Whether the change has the `shape` of a weight."""
         entries = self.checkpoint.entries
         return (entries[pair.up].shape[0], entries[pair.down].shape[-1]) == tuple(shape)
 
@@ -101,17 +102,15 @@ class Merge:
     parts: Sequence[tuple[Lora, Mapping[str, Pair], float]]
 
     def __call__(self, name: str, weight: Tensor) -> Tensor:
-        deltas = [
-            lora.delta(pairs[name], strength, weight)
-            for lora, pairs, strength in self.parts
-            if strength and name in pairs and lora._fits(pairs[name], tuple(weight.shape))
-        ]
-        if not deltas:
+        shape = tuple(weight.shape)
+        parts = [part for part in self.parts if part[2] and name in part[1] and part[0].fits(part[1][name], shape)]
+        if not parts:
             return weight
         if not weight.is_floating_point() or weight.element_size() < 2:
             raise ModelFileError(
                 f"LoRAs merge into bf16, fp16 and fp32 weights; {name} is {weight.dtype}: use the bf16 checkpoint"
             )
+        deltas = [lora.delta(pairs[name], strength, weight) for lora, pairs, strength in parts]
         return weight + sum(deltas[1:], deltas[0])
 
 

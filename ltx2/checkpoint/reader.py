@@ -81,10 +81,10 @@ class Checkpoint:
         """The JSON of the metadata's `config`; empty where a repack has stripped it."""
         text = self.metadata.get("config", "{}")
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
+            return _json_object(text)
+        except ValueError as error:
             raise ModelFileError(
-                f"{self.name}: the metadata's config is no JSON ({error}); get the file anew"
+                f"{self.name}: the metadata's config is no JSON object ({error}); get the file anew"
             ) from error
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -119,20 +119,33 @@ def read_header(file: Path) -> dict[str, Any]:
     if not body.lstrip().startswith(b"{"):
         raise ModelFileError(f"{file.name} must be a safetensors file; it is {_what_it_is(file, size)}")
     try:
-        header = json.loads(body)
-    except ValueError as error:
+        header = _json_object(body)
+        ends = [info["data_offsets"][1] for info in _checked_entries(header)]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ModelFileError(f"{file.name}: its safetensors header is damaged ({error}); download it again") from error
-    _check_length(file, size, 8 + length, header)
-    return header
-
-
-def _check_length(file: Path, size: int, start: int, header: Mapping[str, Any]) -> None:
-    ends = [info["data_offsets"][1] for key, info in header.items() if key != "__metadata__"]
-    expected = start + max(ends, default=0)
+    expected = 8 + length + max(ends, default=0)
     if size < expected:
         raise ModelFileError(
             f"{file.name} must hold {expected:,} bytes; it holds {size:,}: the download was cut off, get it again"
         )
+    return header
+
+
+def _json_object(text: str | bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is a {type(found).__name__}")
+    return found
+
+
+def _checked_entries(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the header says of each tensor. Raises ValueError or KeyError where that is not what the format asks for."""
+    entries = [info for key, info in header.items() if key != "__metadata__"]
+    for info in entries:
+        if not all(isinstance(size, int) for size in (*info["shape"], *info["data_offsets"])):
+            raise ValueError(f"{info}")
+        info["dtype"]  # a KeyError where it is missing
+    return entries
 
 
 _MAGICS = (
@@ -149,7 +162,10 @@ def _what_it_is(file: Path, size: int) -> str:
     if size == 0:
         return "empty: the download failed, get it again"
     with file.open("rb") as stream:
-        start = stream.read(64).lstrip()
+        start = stream.read(64)
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _MAX_HEADER:
+        return "one that was cut off in its header: the download failed, get it again"
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     for magic, meaning in _MAGICS:
         if start.startswith(magic):
             return meaning
@@ -159,11 +175,12 @@ def _what_it_is(file: Path, size: int) -> str:
 def _shards(folder: Path) -> list[Path]:
     index = folder / _INDEX
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = _shard_names(index)
         missing = [name for name in names if not (folder / Path(name).name).is_file()]
         if missing:
             raise ModelFileError(
-                f"{folder.name}: {len(missing)} of {len(names)} shards are missing: {', '.join(missing)}"
+                f"{folder.name}: {len(missing)} of {len(names)} shards are missing: {', '.join(missing)}; download "
+                "them too"
             )
         # Only the names count: an index must not lead out of its folder.
         return [folder / Path(name).name for name in names]
@@ -171,3 +188,13 @@ def _shards(folder: Path) -> list[Path]:
     if not files:
         raise ModelFileError(f"{folder.name} must hold .safetensors files; it holds none ({folder})")
     return files
+
+
+def _shard_names(index: Path) -> list[str]:
+    try:
+        weight_map = _json_object(index.read_text(encoding="utf-8"))["weight_map"]
+        return sorted(set(weight_map.values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelFileError(
+            f"{index.parent.name}: its {index.name} is damaged ({error!r}); download it again"
+        ) from error

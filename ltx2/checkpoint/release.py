@@ -101,12 +101,16 @@ def require_component(checkpoint: Checkpoint, table: NameTable) -> None:
         raise ModelFileError(
             f"{checkpoint.name} must hold a {table.component}; it is a LoRA: choose it in the LTX-2 Lora node instead"
         )
-    found, _ = table.select(checkpoint.entries)
-    own = [sign for sign in _own_signs(table) if any(sign in key for key in checkpoint.entries)]
-    if not found or not own:
+    if not holds(checkpoint, table):
         raise ModelFileError(
             f"{checkpoint.name} must hold a {table.component}; it holds {contents(checkpoint.entries)}"
         )
+
+
+def holds(checkpoint: Checkpoint, table: NameTable) -> bool:
+    """Whether the file has the component."""
+    found, _ = table.select(checkpoint.entries)
+    return bool(found) and any(sign in key for sign in _own_signs(table) for key in checkpoint.entries)
 
 
 def is_lora(keys: Iterable[str]) -> bool:
@@ -140,11 +144,17 @@ def _own_signs(table: NameTable) -> tuple[str, ...]:
 def _probe_upsampler(checkpoint: Checkpoint) -> dict[str, Any]:
     """The config of an upsampler without metadata, from the shapes of its tensors."""
     shapes = checkpoint.shapes()
-    mid, channels = shapes["initial_conv.weight"][:2]
-    config = {"in_channels": channels, "mid_channels": mid, "dims": 3, "spatial_upsample": True}
+    mid, channels = shapes.get("initial_conv.weight", (512, 128))[:2]
+    config = {
+        "in_channels": channels,
+        "mid_channels": mid,
+        "num_blocks_per_stage": len([key for key in shapes if key.startswith("res_blocks.") and ".conv1.w" in key]),
+        "dims": 3,
+        "spatial_upsample": True,
+    }
     if "upsampler.conv.weight" in shapes:
         ratio = shapes["upsampler.conv.weight"][0] // mid
-        return {**config, "rational_resampler": True, "spatial_scale": {4: 2.0, 9: 1.5}.get(ratio, 2.0)}
+        return {**config, "rational_resampler": True, "spatial_scale": {9: 1.5, 16: 4.0}.get(ratio, 2.0)}
     weight = shapes.get("upsampler.0.weight", ())
     is_temporal = len(weight) == 5
     is_both = is_temporal and weight[0] // mid == 8

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoint.release import released_config
+from ..checkpoint.released_files import RELEASED_FILES
 
 GEMMA: Mapping[str, Any] = {
     "architectures": ["Gemma3ForConditionalGeneration"],
@@ -81,9 +82,9 @@ _UPSAMPLER = {
 }
 #: Released file name to config, for each release.
 UPSAMPLERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "2.0": {"ltx-2-spatial-upscaler-x2-1.0.safetensors": {**_UPSAMPLER, "rational_resampler": True}},
+    "2.0": {RELEASED_FILES["2.0"].spatial_upsampler: {**_UPSAMPLER, "rational_resampler": True}},
     "2.3": {
-        "ltx-2.3-spatial-upscaler-x2-1.1.safetensors": _UPSAMPLER,
+        RELEASED_FILES["2.3"].spatial_upsampler: _UPSAMPLER,
         "ltx-2.3-spatial-upscaler-x1.5-1.0.safetensors": {
             **_UPSAMPLER,
             "spatial_scale": 1.5,

@@ -14,6 +14,7 @@ from torch import nn
 from ..checkpoint.keys import AUDIO_VAE, TEXT, TRANSFORMER, UPSAMPLER, VIDEO_VAE, VOCODER, NameTable
 from ..checkpoint.load import on_meta
 from ..checkpoint.release import RELEASES
+from ..checkpoint.released_files import CHECKPOINTS, GEMMA_REPOSITORY, LORAS, RELEASED_FILES, TEXT_ENCODERS, UPSCALERS
 from ..config.audio_vae import AudioVAEConfig
 from ..config.section import parse
 from ..config.text import ConnectorsConfig, GemmaConfig
@@ -33,12 +34,6 @@ from .configs import GEMMA, UPSAMPLERS, checkpoint_config
 from .gemma import write_gemma
 from .values import Shape, value
 
-_GEMMA_FOLDER = "text_encoders/gemma-3-12b-it-qat-q4_0-unquantized"
-#: dev checkpoint, distilled checkpoint, distilled LoRA.
-_NAMES = {
-    "2.0": ("ltx-2-19b-dev", "ltx-2-19b-distilled", "ltx-2-19b-distilled-lora-384"),
-    "2.3": ("ltx-2.3-22b-dev", "ltx-2.3-22b-distilled-1.1", "ltx-2.3-22b-distilled-lora-384-1.1"),
-}
 _LORA_RANK = 8
 
 
@@ -85,24 +80,24 @@ def _moved(staging: Path, folder: Path, files: list[Path]) -> list[Path]:
 
 
 def _write_all(folder: Path, release: str, seed: str) -> list[Path]:
-    dev, distilled, lora = (f"{name}.safetensors" for name in _NAMES[release])
+    names = RELEASED_FILES[release]
     shapes = _checkpoint_shapes(release)
     metadata = {"config": json.dumps(checkpoint_config(release)), "model_version": f"{release}.0"}
-    files = write_gemma(folder / _GEMMA_FOLDER, seed)
+    files = write_gemma(folder / TEXT_ENCODERS / Path(GEMMA_REPOSITORY).name, seed)
     # As released: the transformers differ, all else is the same in both.
-    for name, transformer_seed in ((dev, seed), (distilled, f"{seed}-distilled")):
+    for name, transformer_seed in ((names.dev, seed), (names.distilled, f"{seed}-distilled")):
         tensors = {
             key: value(key, shape, transformer_seed if "transformer_blocks." in key else seed)
             for key, shape in shapes.items()
         }
-        save(file := folder / "checkpoints" / name, tensors, metadata)
+        save(file := folder / CHECKPOINTS / name, tensors, metadata)
         files.append(file)
     for name, config in UPSAMPLERS[release].items():
         upsampler = _shapes(lambda config=config: Upsampler(parse(UpsamplerConfig, config, "config")), UPSAMPLER)
         tensors = {key: value(key, shape, f"{seed}-{name}") for key, shape in upsampler.items()}
-        save(file := folder / "latent_upscale_models" / name, tensors, {"config": json.dumps(config)})
+        save(file := folder / UPSCALERS / name, tensors, {"config": json.dumps(config)})
         files.append(file)
-    save(file := folder / "loras" / lora, _lora(release, seed), {"format": "pt"})
+    save(file := folder / LORAS / names.distilled_lora, _lora(release, seed), {"format": "pt"})
     return [*files, file]
 
 
