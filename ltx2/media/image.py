@@ -79,7 +79,7 @@ def _through_h264(pixels: np.ndarray, crf: int) -> np.ndarray:
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=1, options={"crf": str(crf), "preset": "veryfast"})
         stream.height, stream.width = pixels.shape[:2]
-        stream.codec_context.thread_count = 1  # the same result on every machine
+        stream.codec_context.thread_count = 1  # its result depends on them: one slice, on every machine
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
         container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import torch
 from av.container import OutputContainer
 from torch import Tensor
 
@@ -27,8 +28,8 @@ from .partial_file import explained_errors, partial_file, require_size
 
 # Metadata in front, where ComfyUI's browser looks for the workflow (first 64 MiB), under names of our own.
 MP4_OPTIONS = {"movflags": "+faststart+use_metadata_tags"}
-# x264's result depends on its number of threads: a constant makes the file the same on every machine.
-_X264_THREADS = 4
+# x264's result depends on the number and kind of its threads: constants make the file the same on every machine.
+_X264_THREADS, _X264_THREADING = 4, "FRAME"
 _AAC_BITS_PER_SECOND = 192_000
 _BT709 = 1
 _LIMITED_RANGE = 1
@@ -130,11 +131,11 @@ class VideoWriter:
 
     def _add_streams(self) -> None:
         self._container.metadata.update(self._metadata)  # before the streams: the header is written with the first
-        options = {"crf": str(self._crf), "preset": "veryfast"}
-        self._video = self._container.add_stream("libx264", rate=self.frame_rate, options=options)
+        self._video = self._container.add_stream("libx264", rate=self.frame_rate, options=_x264_options(self._crf))
         self._video.width, self._video.height, self._video.pix_fmt = self.width, self.height, "yuv420p"
         context = self._video.codec_context
-        context.time_base, context.thread_count = 1 / self.frame_rate, _X264_THREADS
+        context.time_base = 1 / self.frame_rate
+        context.thread_count, context.thread_type = _X264_THREADS, _X264_THREADING
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED_RANGE
         if self._sound:
@@ -149,6 +150,15 @@ class VideoWriter:
         for packet in packets:
             self._bytes += packet.size
             self._container.mux(packet)
+
+
+def _x264_options(crf: int) -> dict[str, str]:
+    options = {"crf": str(crf), "preset": "veryfast"}
+    # x264's AVX-512 code reads memory that nothing has set (macroblock tree, most widths): equal frames would give
+    # another file each time. Capped only where AVX-512 is: x264 believes what it is told, and AVX2 may be missing.
+    if torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        options["x264-params"] = "asm=AVX2"
+    return options
 
 
 @contextmanager
