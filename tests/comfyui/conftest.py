@@ -101,17 +101,18 @@ class Server:
 
         self.wait("the server is up", is_up, START_SECONDS)
 
-    def queue(self, prompt: dict[str, Any]) -> str:
-        """Hand in a graph; returns its id."""
-        return self.post("/prompt", {"prompt": prompt})["prompt_id"]
+    def queue(self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None) -> str:
+        """Hand in a graph, with its UI file as the browser does; returns its id."""
+        extra = {"extra_pnginfo": {"workflow": workflow}} if workflow else {}
+        return self.post("/prompt", {"prompt": prompt, "extra_data": extra})["prompt_id"]
 
     def finished(self, prompt_id: str) -> dict[str, Any]:
         """The history of a graph, once it has ended."""
         return self.wait("the graph has ended", lambda: self.get(f"/history/{prompt_id}").get(prompt_id), RUN_SECONDS)
 
-    def run(self, prompt: dict[str, Any]) -> list[Path]:
+    def run(self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None) -> list[Path]:
         """The files that a graph saves."""
-        history = self.finished(self.queue(prompt))
+        history = self.finished(self.queue(prompt, workflow))
         assert history["status"]["status_str"] == "success", (history["status"], self.log())
         shown = [item for node in history["outputs"].values() for item in node.get("images", ())]
         return [self.output / item["subfolder"] / item["filename"] for item in shown if item["type"] == "output"]

@@ -50,7 +50,8 @@ def test_combos_list_the_tiny_models(server, models):
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_shipped_workflows_run(server, quiet, tiny_prompt, name):
     prompt = tiny_prompt(name, prefix="shipped/clip")
-    (file,) = server.run(prompt)
+    workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    (file,) = server.run(prompt, workflow)
     assert file.parent == server.output / "shipped"
     with av.open(file) as container:
         (video,), (audio,) = container.streams.video, container.streams.audio
@@ -58,6 +59,7 @@ def test_shipped_workflows_run(server, quiet, tiny_prompt, name):
         assert (video.width, video.height, frames) == (384, 256, 25)
         assert abs(float(audio.duration * audio.time_base) - 25 / 24) <= 1024 / audio.rate
         assert json.loads(container.metadata["prompt"]) == prompt  # as it was sent, so that it can be sent again
+        assert json.loads(container.metadata["workflow"]) == workflow
 
 
 def test_another_prompt_reloads_no_transformer(server, quiet, tiny_prompt):
