@@ -99,7 +99,7 @@ def require_component(checkpoint: Checkpoint, table: NameTable) -> None:
     """Raise ModelFileError, saying what the file is, where it holds nothing of the component."""
     if is_lora(checkpoint.entries):
         raise ModelFileError(
-            f"{checkpoint.name} must hold a {table.component}; it is a LoRA: choose it in the LTX-2 Lora node instead"
+            f"{checkpoint.name} must hold a {table.component}; it is a LoRA: choose it in the LTX-2 LoRA node instead"
         )
     if not holds(checkpoint, table):
         raise ModelFileError(

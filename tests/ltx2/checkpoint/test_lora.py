@@ -1,0 +1,239 @@
+"""LoRAs against the reference's merge: strengths, alpha, names, stacks, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ltx2.checkpoint.keys import TRANSFORMER
+from ltx2.checkpoint.load import InMemory, build, on_meta
+from ltx2.checkpoint.lora import Lora, Merge, merge_of
+from ltx2.config.section import parse
+from ltx2.config.transformer import TransformerConfig
+from ltx2.errors import ModelFileError
+from ltx2.layers.modulation import Levels
+from ltx2.networks.transformer.inputs import StreamInput
+from ltx2.networks.transformer.model import Transformer
+from ltx2.recipe import TransformerRecipe
+
+MERGED = {"atol": 1e-6, "rtol": 0}
+VELOCITY = {"atol": 2e-5, "rtol": 0}
+BASE = "model.diffusion_model."
+
+
+@pytest.fixture(scope="module")
+def case(golden):
+    return golden("lora_merge")
+
+
+@pytest.fixture(scope="module")
+def config(case):
+    return parse(TransformerConfig, case.config["transformer"], "transformer")
+
+
+@pytest.fixture
+def lora_file(case, tmp_path):
+    """`lora_file("a", rename=..., extra=...)` writes that LoRA of the fixture."""
+
+    def write(which, rename=lambda key: key, extra=None, dtype=None):
+        prefix = f"lora_{which}."
+        tensors = {key[len(prefix) :]: value for key, value in case.inputs.items() if key.startswith(prefix)}
+        tensors = {rename(key): value if dtype is None else value.to(dtype) for key, value in tensors.items()}
+        file = tmp_path / f"lora_{which}.safetensors"
+        save_file({**tensors, **(extra or {})}, file)
+        return file
+
+    return write
+
+
+def merged(case, config, parts, weights=None):
+    merge = merge_of([(Lora.open(file), strength) for file, strength in parts], "transformer")
+    return build(lambda: Transformer(config), TRANSFORMER, InMemory(weights or case.weights), merge)
+
+
+def by_file_key(network):
+    return {TRANSFORMER.to_theirs(name): tensor for name, tensor in network.state_dict().items()}
+
+
+def expected_weights(case, variant):
+    return {key[len(variant) + 1 :]: w for key, w in case.outputs.items() if key.startswith(f"{variant}.model.")}
+
+
+def check_velocities(case, network, variant):
+    inputs, streams = case.inputs, []
+    for name in ("video", "audio"):
+        latent = inputs[f"{name}_latent"]
+        rotary, exchange = network.rotary(getattr(network.config, name), inputs[f"{name}_positions"])
+        levels = Levels.of(inputs["sigma"][:, None].expand(latent.shape[:2]))
+        streams.append(StreamInput(latent, inputs["sigma"], levels, inputs[f"{name}_context"], rotary, exchange))
+    for name, velocity in zip(("video", "audio"), network(*streams), strict=True):
+        torch.testing.assert_close(velocity, case.outputs[f"{variant}.{name}_velocity"], **VELOCITY)
+
+
+def test_without_a_lora(case, config):
+    check_velocities(case, merged(case, config, []), "base")
+
+
+def test_one_lora(case, config, lora_file):
+    network = merged(case, config, [(lora_file("a"), case.params["strength_a"])])
+    weights, expected = by_file_key(network), expected_weights(case, "merged_a")
+    assert len(expected) == 15
+    for key, tensor in expected.items():
+        torch.testing.assert_close(weights[key], tensor, **MERGED)
+    for key in weights.keys() - expected.keys():
+        assert torch.equal(weights[key], case.weights[key]), f"{key} is none of the LoRA's"
+    check_velocities(case, network, "merged_a")
+
+
+def test_two_loras_one_of_them_negative_in_either_order(case, config, lora_file):
+    parts = [(lora_file("a"), case.params["strength_a"]), (lora_file("b"), case.params["strength_b"])]
+    assert case.params["strength_b"] < 0
+    one, other = merged(case, config, parts), merged(case, config, parts[::-1])
+    for name, tensor in one.state_dict().items():
+        torch.testing.assert_close(tensor, other.state_dict()[name], **MERGED)
+    check_velocities(case, one, "merged_ab")
+    check_velocities(case, other, "merged_ab")
+
+
+def test_bf16_weights_are_merged_as_the_reference_does(case, config, lora_file):
+    weights = {key: tensor.bfloat16() for key, tensor in case.weights.items()}
+    network = merged(case, config, [(lora_file("a"), case.params["strength_a"])], weights)
+    expected = expected_weights(case, "merged_a_bf16")
+    assert len(expected) == 3
+    for key, tensor in expected.items():
+        assert torch.equal(by_file_key(network)[key], tensor)
+
+
+RENAMED = {
+    "bare": lambda key: key.removeprefix("diffusion_model."),
+    "as in the checkpoint": lambda key: f"model.{key}",
+    "as in diffusers": lambda key: key.replace("diffusion_model.", "transformer."),
+    "down and up": lambda key: key.replace("lora_A", "lora_down").replace("lora_B", "lora_up"),
+    "named adapter": lambda key: key.replace(".weight", ".default.weight"),
+}
+
+
+@pytest.mark.parametrize("style", RENAMED)
+def test_names_of_other_trainers(case, config, lora_file, style):
+    network = merged(case, config, [(lora_file("a", RENAMED[style]), case.params["strength_a"])])
+    for key, tensor in expected_weights(case, "merged_a").items():
+        torch.testing.assert_close(by_file_key(network)[key], tensor, **MERGED)
+
+
+def test_alpha_divided_by_the_rank_scales_the_change(case, config, lora_file):
+    key = f"{BASE}patchify_proj.weight"
+    file = lora_file("a", extra={"diffusion_model.patchify_proj.alpha": torch.tensor(8.0)})  # of rank 4
+    half = case.params["strength_a"] / 2
+    scaled = by_file_key(merged(case, config, [(file, half)]))[key]
+    torch.testing.assert_close(scaled, expected_weights(case, "merged_a")[key], **MERGED)
+
+
+def test_strength_zero_changes_nothing(case, config, lora_file):
+    network = merged(case, config, [(lora_file("a"), 0.0)])
+    assert all(
+        tensor is not None and torch.equal(tensor, case.weights[k]) for k, tensor in by_file_key(network).items()
+    )
+
+
+def test_untouched_weights_are_the_file_s_own_memory(case, config, lora_file):
+    network = merged(case, config, [(lora_file("b"), 1.0)])
+    owned = [k for k, t in by_file_key(network).items() if t.data_ptr() != case.weights[k].data_ptr()]
+    assert sorted(owned) == [
+        f"{BASE}{name}.weight"
+        for name in ("proj_out", "transformer_blocks.0.attn1.to_q", "transformer_blocks.1.attn1.to_v")
+    ]
+
+
+def shapes_of(config):
+    return {name: tuple(t.shape) for name, t in on_meta(lambda: Transformer(config)).state_dict().items()}
+
+
+def test_a_lora_of_another_model_is_refused(lora_file, tmp_path):
+    with pytest.raises(
+        ModelFileError, match="changes nothing of an LTX-2 model: none of its 15 weights.*another model"
+    ):
+        Lora.open(lora_file("a", lambda key: key.replace("diffusion_model.", "diffusion_model.joint_blocks.")))
+
+
+def test_a_lora_of_another_width_is_refused(config, lora_file, tiny_models):
+    dev = next(tiny_models("2.3").glob("checkpoints/*dev*"))
+    with pytest.raises(ModelFileError, match=r"fits nothing of this transformer: all of its 15 weights .* another rel"):
+        TransformerRecipe.open(dev).with_lora(lora_file("a"), 1.0)
+
+
+def test_a_lora_that_fits_partly_says_how_much(config, lora_file, caplog):
+    strangers = {
+        "diffusion_model.transformer_blocks.9.attn1.to_q.lora_A.weight": torch.ones(4, 32),
+        "diffusion_model.transformer_blocks.9.attn1.to_q.lora_B.weight": torch.ones(32, 4),
+        "diffusion_model.other.lora_A.weight": torch.ones(4, 32),
+        "diffusion_model.other.lora_B.weight": torch.ones(32, 4),
+    }
+    lora = Lora.open(lora_file("a", extra=strangers))
+    with caplog.at_level(logging.WARNING, "ltx2"):
+        lora.check(shapes_of(config), lora.transformer, "transformer")
+    assert "15 of its 17 weights fit this transformer" in caplog.text
+
+
+def test_a_whole_lora_warns_of_nothing(config, lora_file, caplog):
+    lora = Lora.open(lora_file("a"))
+    with caplog.at_level(logging.WARNING, "ltx2"):
+        lora.check(shapes_of(config), lora.transformer, "transformer")
+    assert not caplog.records
+
+
+def test_a_checkpoint_is_no_lora(tiny_models):
+    dev = next(tiny_models("2.3").glob("checkpoints/*dev*"))
+    with pytest.raises(ModelFileError, match="must be a LoRA; it is a transformer, "):
+        Lora.open(dev)
+
+
+def test_half_a_pair_is_refused(lora_file):
+    file = lora_file("b", extra={"diffusion_model.proj_in.lora_A.weight": torch.ones(2, 32)})
+    with pytest.raises(ModelFileError, match="is incomplete: diffusion_model.proj_in has only"):
+        Lora.open(file)
+
+
+def test_halves_of_different_rank_are_refused(lora_file):
+    strange = {
+        "diffusion_model.x.lora_A.weight": torch.ones(2, 32),
+        "diffusion_model.x.lora_B.weight": torch.ones(8, 3),
+    }
+    with pytest.raises(ModelFileError, match="is damaged: the two halves of diffusion_model.x differ in rank"):
+        Lora.open(lora_file("b", extra=strange))
+
+
+def test_fp8_weights_take_no_lora(lora_file):
+    lora = Lora.open(lora_file("b"))
+    with pytest.raises(ModelFileError, match="bf16, fp16 and fp32 weights; video.unpatchify.weight is .*float8"):
+        Merge([(lora, lora.transformer, 1.0)])("video.unpatchify.weight", torch.zeros(16, 32).to(torch.float8_e4m3fn))
+
+
+def test_the_base_file_stays_as_it_was(tiny_models):
+    models = tiny_models("2.3")
+    dev, lora = next(models.glob("checkpoints/*dev*")), next(models.glob("loras/*"))
+    before = dev.read_bytes()
+    base, recipe = TransformerRecipe.open(dev), TransformerRecipe.open(dev).with_lora(lora, 1.0)
+    changed = recipe.build().video.modulation.linear_rows.weight
+    assert dev.read_bytes() == before
+    plain = base.build().video.modulation.linear_rows.weight
+    assert 0.05 < (changed - plain).float().std() / plain.float().std() < 1
+    assert base != recipe
+
+
+def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
+    from ltx2.recipe import TextEncoderRecipe
+
+    models = tiny_models("2.3")
+    dev, gemma = next(models.glob("checkpoints/*dev*")), next(models.glob("text_encoders/*"))
+    module = "diffusion_model.video_embeddings_connector.transformer_1d_blocks.0.attn1.to_q"
+    width = TextEncoderRecipe.open(gemma, dev).connectors.video_dim
+    halves = {f"{module}.lora_A.weight": torch.ones(1, width), f"{module}.lora_B.weight": torch.ones(width, 1)}
+    save_file(halves, tmp_path / "connector.safetensors")
+    base = TextEncoderRecipe.open(gemma, dev)
+    recipe = base.with_lora(tmp_path / "connector.safetensors", 0.25)
+    one, other = (r.build().connectors.video.blocks[0].attention.to_q.weight.float() for r in (base, recipe))
+    torch.testing.assert_close(other - one, torch.full((width, width), 0.25), atol=5e-3, rtol=0)
+    assert base.with_lora(next(models.glob("loras/*")), 1.0) == base
