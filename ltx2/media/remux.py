@@ -20,10 +20,13 @@ def remux(source: str | Path, target: str | Path, metadata: Mapping[str, str] | 
     """
     target = Path(target)
     with open_video(Path(source)) as original, partial_file(target) as temporary:
-        with open_mp4(target, temporary) as copy, explained_errors(target, temporary):
+        # The source's ticks, said to the muxer as not every PyAV copies them: others would round the frames' times.
+        ticks = {"video_track_timescale": str(original.streams.video[0].time_base.denominator)}
+        with open_mp4(target, temporary, ticks) as copy, explained_errors(target, temporary):
             copy.metadata.update(metadata or {})
             streams = [stream for stream in original.streams if stream.type in ("video", "audio")]
-            copies = {stream.index: copy.add_stream_from_template(stream) for stream in streams}
+            # opaque: no encoder is opened for a copy; PyAV 14 would, and its header would not fit the packets.
+            copies = {stream.index: copy.add_stream_from_template(stream, opaque=True) for stream in streams}
             num_bytes = 0
             for packet in original.demux(streams):
                 if packet.dts is None:  # the empty packet at the end of a stream

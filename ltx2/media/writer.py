@@ -162,10 +162,10 @@ def _x264_options(crf: int) -> dict[str, str]:
 
 
 @contextmanager
-def open_mp4(path: Path, temporary: Path) -> Iterator[OutputContainer]:
+def open_mp4(path: Path, temporary: Path, options: Mapping[str, str] | None = None) -> Iterator[OutputContainer]:
     """Open `temporary`, to become `path`, for muxing. The block closes the file when it is complete."""
     with explained_errors(path, temporary):
-        container = av.open(str(temporary), "w", format="mp4", options=MP4_OPTIONS)
+        container = av.open(str(temporary), "w", format="mp4", options=MP4_OPTIONS | dict(options or {}))
     try:
         yield container
     except BaseException:

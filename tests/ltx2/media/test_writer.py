@@ -113,17 +113,19 @@ def test_colours_go_through_bt709_and_the_tags_say_so(tmp_path, colour):
         assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
     planes = [np.frombuffer(plane, np.uint8)[: plane.width] for plane in frame.planes]
     assert all(plane.min() == plane.max() == value for plane, value in zip(planes, COLOURS[colour], strict=True))
-    shown = frame.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
-    assert np.abs(shown.astype(int) - 255 * np.array(colour)).max() <= 3
 
 
 def test_a_picture_keeps_its_place(tmp_path):
     frames = torch.zeros(1, HEIGHT, WIDTH, 3)
     frames[:, 16:32, 48:80] = torch.tensor([0.9, 0.2, 0.1])
     path = write(tmp_path / "clip.mp4", frames, crf=4)
-    with av.open(str(path)) as container:
-        shown = next(container.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
-    difference = np.abs(shown / 255 - frames[0].numpy())
+    planes = decoded(path)[0][0].astype(float)
+    luma = (planes[:HEIGHT] - 16) / 219
+    blue, red = ((plane - 128) / 224 for plane in planes[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2))
+    blue, red = (np.kron(plane, np.ones((2, 2))) for plane in (1.8556 * blue, 1.5748 * red))
+    green = -(0.2126 * red + 0.0722 * blue) / 0.7152
+    shown = np.stack([luma + red, luma + green, luma + blue], -1)
+    difference = np.abs(shown - frames[0].numpy())
     assert difference.mean() < 0.01
     assert difference[18:30, 50:78].max() < 0.03
     assert difference[:14].max() < 0.03
