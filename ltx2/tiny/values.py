@@ -56,9 +56,7 @@ def _low_pass(shape: Shape, _: torch.Generator) -> Tensor:
     """The Kaiser-windowed sinc of the anti-aliased activations: cutoff at a quarter of the rate, transition 0.3."""
     taps, cutoff, transition = shape[-1], 0.25, 0.3
     attenuation = 2.285 * (taps // 2 - 1) * math.pi * 4 * transition + 7.95
-    beta = 0.1102 * (attenuation - 8.7) if attenuation > 50 else 0.5842 * (attenuation - 21) ** 0.4
-    if attenuation <= 50:
-        beta += 0.07886 * (attenuation - 21)
+    beta = 0.1102 * (attenuation - 8.7)  # Kaiser's formula above 50 dB, where 12 taps are
     window = torch.kaiser_window(taps, beta=beta, periodic=False, dtype=torch.float64)
     time = torch.arange(-(taps // 2), taps // 2, dtype=torch.float64) + 0.5
     response = window * torch.sinc(2 * cutoff * time)
