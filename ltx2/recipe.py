@@ -6,6 +6,7 @@ shape, so that a bad file fails where it was chosen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -27,7 +28,7 @@ from .config.transformer import TransformerConfig
 from .config.upsampler import UpsamplerConfig
 from .config.video_vae import VideoVAEConfig
 from .config.vocoder import VocoderConfig
-from .errors import LTX2Error
+from .errors import LTX2Error, ModelFileError
 from .networks.audio_vae.model import AudioVAE
 from .networks.text.connector import TextConnectors
 from .networks.text.encoder import TextEncoder
@@ -36,6 +37,8 @@ from .networks.transformer.model import Transformer
 from .networks.upsampler import Upsampler
 from .networks.video_vae.model import VideoVAE
 from .networks.vocoder.model import Vocoder
+
+logger = logging.getLogger("ltx2")
 
 
 class Lease:
@@ -135,8 +138,9 @@ class TransformerRecipe(_SingleNetwork):
     def with_lora(self, path: str | Path, strength: float) -> TransformerRecipe:
         """This transformer with a LoRA on top. Raises ModelFileError where nothing of it fits."""
         lora = Lora.open(Path(path))
-        if lora.transformer:
-            lora.check(_shapes(Transformer, self.config), lora.transformer, self.kind)
+        if not lora.transformer:
+            return self
+        lora.check(_shapes(Transformer, self.config), lora.transformer, self.kind)
         return replace(self, loras=(*self.loras, (FileId.of(path), strength)), lease=Lease())
 
 
@@ -225,6 +229,25 @@ class TextEncoderRecipe(Recipe):
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, merge)
         config: GemmaConfig = self.config
         return TextEncoder(load_tokenizer(text), load_gemma(text, config), connectors)
+
+
+def with_lora(
+    transformer: TransformerRecipe, text_encoder: TextEncoderRecipe | None, path: str | Path, strength: float
+) -> tuple[TransformerRecipe, TextEncoderRecipe | None]:
+    """Both with a LoRA on top, as far as it changes them.
+
+    Raises:
+        ModelFileError: it fits neither, or changes only text connectors and there are none to change.
+    """
+    lora = Lora.open(Path(path))
+    if text_encoder is None and lora.text:
+        cure = "connect the text encoder to the LTX-2 LoRA node too"
+        name = lora.checkpoint.name
+        if not lora.transformer:
+            raise ModelFileError(f"{name} changes only the text connectors: {cure}")
+        logger.warning("%s: its %d changes of the text connectors are left out: %s", name, len(lora.text), cure)
+    text_encoder = text_encoder and text_encoder.with_lora(path, strength)
+    return transformer.with_lora(path, strength), text_encoder
 
 
 def read_connectors(checkpoint: Checkpoint) -> ConnectorsConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ltx2.recipe import FileId, TextEncoderRecipe, TransformerRecipe
+from ..ltx2.recipe import FileId, TextEncoderRecipe, TransformerRecipe, with_lora
 from . import sockets
 from .host import current
 from .widgets import file_combo, find_file
@@ -48,11 +48,9 @@ class Lora(io.ComfyNode):
     @classmethod
     def execute(cls, transformer: Any, lora: str, strength: float, text_encoder: Any = None) -> Any:
         sockets.require(transformer, TransformerRecipe, "transformer", "an LTX-2 loader or LTX-2 LoRA")
-        path = find_file(lora, LORAS)
-        if text_encoder is not None:
-            sockets.require(text_encoder, TextEncoderRecipe, "text_encoder", "an LTX-2 loader or LTX-2 LoRA")
-            text_encoder = text_encoder.with_lora(path, strength)
-        return io.NodeOutput(transformer.with_lora(path, strength), text_encoder)
+        kinds = (TextEncoderRecipe, type(None))
+        sockets.require(text_encoder, kinds, "text_encoder", "an LTX-2 loader or LTX-2 LoRA")
+        return io.NodeOutput(*with_lora(transformer, text_encoder, find_file(lora, LORAS), strength))
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_: Any) -> Any:

@@ -224,7 +224,7 @@ def test_the_base_file_stays_as_it_was(tiny_models):
 
 
 def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
-    from ltx2.recipe import TextEncoderRecipe
+    from ltx2.recipe import TextEncoderRecipe, with_lora
 
     models = tiny_models("2.3")
     dev, gemma = next(models.glob("checkpoints/*dev*")), next(models.glob("text_encoders/*"))
@@ -237,3 +237,8 @@ def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
     one, other = (r.build().connectors.video.blocks[0].attention.to_q.weight.float() for r in (base, recipe))
     torch.testing.assert_close(other - one, torch.full((width, width), 0.25), atol=5e-3, rtol=0)
     assert base.with_lora(next(models.glob("loras/*")), 1.0) == base
+    # Without a text encoder to change it would do nothing, which is worth an error.
+    transformer = TransformerRecipe.open(dev)
+    assert with_lora(transformer, base, tmp_path / "connector.safetensors", 0.25) == (transformer, recipe)
+    with pytest.raises(ModelFileError, match="changes only the text connectors: connect the text encoder"):
+        with_lora(transformer, None, tmp_path / "connector.safetensors", 0.25)
