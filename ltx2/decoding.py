@@ -22,10 +22,10 @@ OnStep = Callable[[int, int], None]
 
 
 def decode_frames(vae: VideoVAE, latent: Tensor, tiling: Tiling | None, on_step: OnStep | None) -> Iterator[Tensor]:
-    """Chunks of frames (n, H, W, 3) in [0, 1], fp32 on the CPU, in order, of the first clip of [B, C, F, H, W]."""
+    """Chunks of frames (n, H, W, 3) in [0, 1], fp32 on the CPU, in order, of a latent [1, C, F, H, W]."""
     generator = torch.Generator().manual_seed(0)  # only decoders with timestep conditioning draw from it
     for chunk in decode_video(vae, latent, tiling, generator=generator, on_step=on_step):
-        frames = rearrange(chunk[:1].float().cpu(), "1 c n h w -> n h w c")
+        frames = rearrange(chunk.float().cpu(), "1 c n h w -> n h w c")
         require_finite(frames, "video decode")
         yield ((frames + 1) / 2).clamp(0, 1)
 

@@ -50,6 +50,12 @@ def check_size(name: str, value: int, multiple: int, why: str = "") -> None:
         raise LTX2Error(f"{name} must be a multiple of {multiple}{why}; got {value} (nearest: {nearest})")
 
 
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """Raises LTX2Error unless `value` is in [least, most]."""
+    if not least <= value <= most:
+        raise LTX2Error(f"{name} must be {least} to {most}; got {value} (nearest: {min(max(value, least), most)})")
+
+
 def check_frame_rate(frame_rate: float) -> None:
     """Raises LTX2Error unless `frame_rate` is a finite number above 0."""
     if not (math.isfinite(frame_rate) and frame_rate > 0):

@@ -26,6 +26,8 @@ KEY = "ltx2"
 VIDEO_CHANNELS = 128
 AUDIO_CHANNELS, AUDIO_BINS = 8, 16
 _SET_RATE = "add LTX-2 Set Frame Rate"
+# How much faster a video may be than the sound that was sampled with it before.
+_TEMPORAL_UPSAMPLING = (2.0, 4.0)
 
 Latent = dict[str, Any]
 
@@ -66,7 +68,7 @@ def samples_of(latent: Any, what: str) -> Tensor:
 
 def clip_of(latent: Latent) -> Clip:
     """Our key. Raises LTX2Error where a foreign node has dropped it."""
-    clip = latent.get(KEY)
+    clip = latent.get(KEY) if isinstance(latent, dict) else None
     if not isinstance(clip, Clip):
         raise LTX2Error(
             f"the video latent must carry its frame rate; it has none: {_SET_RATE} behind the node that dropped it"
@@ -77,6 +79,8 @@ def clip_of(latent: Latent) -> Clip:
 def with_frame_rate(latent: Latent, frame_rate: float) -> Latent:
     """A copy of `latent` at another frame rate; its conditions stay."""
     check_frame_rate(frame_rate)
+    if not isinstance(latent, dict) or "samples" not in latent:
+        raise LTX2Error(f"latent must be a LATENT; got {type(latent).__name__}: connect a latent")
     clip = latent.get(KEY)
     clip = replace(clip, frame_rate=frame_rate) if isinstance(clip, Clip) else Clip(frame_rate)
     return {**latent, KEY: clip}
@@ -124,7 +128,8 @@ def _video_state(latent: Latent) -> TokenState:
     samples, clip = samples_of(latent, "video"), clip_of(latent)
     grid = tuple(samples.shape[2:])
     mask = latent.get("noise_mask")
-    state = video_state(samples, clip.frame_rate, None if mask is None else video_mask(mask, grid))
+    mask = None if mask is None else video_mask(mask, grid, samples.shape[0])
+    state = video_state(samples, clip.frame_rate, mask)
     for condition in clip.conditions:
         state = condition.apply(state, grid, clip.frame_rate)
     return state
@@ -135,44 +140,71 @@ def _audio_state(latent: Latent) -> TokenState:
     return audio_state(samples, None if mask is None else audio_mask(mask, samples.shape[2]))
 
 
-def video_mask(mask: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """A noise mask [B, 1, F, h, w], [B, 1, F, 1, 1], [B, 1, H, W] or [F, H, W] (pixels) as [B, 1, F, h, w]."""
+def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
+    """A noise mask [B, 1, F, h, w], [B, 1, F, 1, 1], [B, 1, H, W] or [F, H, W] (pixels) as [B, 1, F, h, w].
+
+    ComfyUI's nodes also deliver one picture for each frame as [F, 1, H, W].
+    """
+    counts = (1, grid[0], pixel_frames(grid[0]))
     mask = mask.float()
-    if mask.ndim == 3:  # one picture for each pixel frame, or a single one for all
+    if mask.ndim == 3:
         mask = mask[None, None]
+    elif mask.ndim == 4 and mask.shape[0] != batch and mask.shape[0] in counts:
+        mask = mask.transpose(0, 1)[:, None] if mask.shape[1] == 1 else mask
     elif mask.ndim == 4:
         mask = mask[:, :, None]
-    if mask.ndim != 5 or mask.shape[1] != 1:
-        raise LTX2Error(f"a video mask must be [B, 1, F, H, W], [B, 1, H, W] or [F, H, W]; got {list(mask.shape)}")
+    if mask.ndim != 5 or mask.shape[1] != 1 or mask.shape[0] not in (1, batch):
+        raise LTX2Error(
+            f"a video mask must be [F, H, W], [{batch}, 1, H, W] or [{batch}, 1, F, H, W]; got {list(mask.shape)}: "
+            "make it for this latent"
+        )
     frames = mask.shape[2]
-    if frames not in (1, grid[0]):
-        if frames != pixel_frames(grid[0]):
-            raise LTX2Error(f"a video mask must have 1, {grid[0]} or {pixel_frames(grid[0])} frames; got {frames}")
+    if frames not in counts:
+        raise LTX2Error(f"a video mask must have {counts[0]}, {counts[1]} or {counts[2]} frames; got {frames}: cut it")
+    if frames == counts[2] != counts[1]:
         # A latent is generated as soon as one of its frames is.
-        first, rest = mask[:, :, :1], mask[:, :, 1:]
-        mask = torch.cat((first, F.max_pool3d(rest, (8, 1, 1))), 2) if frames > 1 else first
+        mask = torch.cat((mask[:, :, :1], F.max_pool3d(mask[:, :, 1:], (8, 1, 1))), 2)
     if mask.shape[3:] not in ((1, 1), grid[1:]):
         mask = F.interpolate(mask, size=(mask.shape[2], *grid[1:]), mode="trilinear", align_corners=False)
-    return mask
+    return _few_levels(mask)
 
 
 def audio_mask(mask: Tensor, length: int) -> Tensor:
-    """A noise mask [B, 1, T, 1] or [B, T] as [B, 1, T, 1]; anything else that broadcasts to it."""
+    """A noise mask [B, 1, T, 1] or [B, T] as [B, 1, T, 1]."""
     mask = mask.float()
     if mask.ndim == 2:
         mask = mask[:, None, :, None]
     if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[2] not in (1, length) or mask.shape[3] != 1:
-        raise LTX2Error(f"an audio mask must be [B, 1, {length}, 1] or [B, {length}]; got {list(mask.shape)}")
-    return mask
+        raise LTX2Error(
+            f"an audio mask must be [B, 1, {length}, 1] or [B, {length}], one value for each latent; got "
+            f"{list(mask.shape)}: pixel masks mean nothing for sound"
+        )
+    return _few_levels(mask)
+
+
+def _few_levels(mask: Tensor) -> Tensor:
+    """`mask` in the 256 steps of an 8-bit picture.
+
+    The transformer keeps rows for every level that occurs, and a feathered mask would have one for every token.
+    """
+    return torch.round(mask.clamp(0, 1) * 255) / 255
 
 
 def _check_same_clip(video: Latent, audio: Latent) -> None:
-    rate, other = clip_of(video).frame_rate, audio.get(KEY)
-    if isinstance(other, Clip) and other.frame_rate != rate:
+    samples, sound, rate = samples_of(video, "video"), samples_of(audio, "audio"), clip_of(video).frame_rate
+    if samples.shape[0] != sound.shape[0]:
+        raise LTX2Error(
+            f"video and audio must be equally many; got batches of {samples.shape[0]} and {sound.shape[0]}: make both "
+            "with one LTX-2 Empty Latents"
+        )
+    other = audio.get(KEY)
+    times = rate / other.frame_rate if isinstance(other, Clip) else 1.0
+    if times not in (1.0, *_TEMPORAL_UPSAMPLING):
         raise LTX2Error(f"video and audio must have one frame rate; got {rate:g} and {other.frame_rate:g}: {_SET_RATE}")
-    frames = pixel_frames(samples_of(video, "video").shape[2])
-    expected, length = max(1, audio_latents(frames, rate)), samples_of(audio, "audio").shape[2]
-    if expected != length:
+    frames, length = pixel_frames(samples.shape[2]), sound.shape[2]
+    expected = max(1, audio_latents(frames, rate))
+    # Doubling in time turns F frames into 2F - 1: half a frame is lost, which can be the difference of one latent.
+    if abs(expected - length) > (times != 1.0):
         raise LTX2Error(
             f"video and audio must be equally long; {frames} frames at {rate:g} per second need {expected} audio "
             f"latents, got {length}: make both with one LTX-2 Empty Latents"

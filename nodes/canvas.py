@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..ltx2 import latents
-from ..ltx2.geometry import Canvas
+from ..ltx2.errors import LTX2Error
+from ..ltx2.geometry import PIXELS_PER_LATENT, Canvas, check_frames, check_range, check_size
 from . import sockets, widgets
 from .host import current
 
 io = current().io
 
 _SCALES = {"1": 1, "1/2": 2}
+_SIDES, _FRAMES = (64, 8192), (1, 2049)
 
 
 class MakeCanvas(io.ComfyNode):
@@ -28,20 +30,27 @@ class MakeCanvas(io.ComfyNode):
                 io.Int.Input(
                     "width",
                     default=768,
-                    min=64,
-                    max=8192,
+                    min=_SIDES[0],
+                    max=_SIDES[1],
                     step=32,
                     tooltip="Pixels of the final clip; a multiple of 32, and of 64 for two stages.",
                 ),
                 io.Int.Input(
                     "height",
                     default=512,
-                    min=64,
-                    max=8192,
+                    min=_SIDES[0],
+                    max=_SIDES[1],
                     step=32,
                     tooltip="Pixels of the final clip; a multiple of 32, and of 64 for two stages.",
                 ),
-                io.Int.Input("frames", default=121, min=1, max=2049, step=8, tooltip="8n + 1: 1, 9, 17, ... 121, ..."),
+                io.Int.Input(
+                    "frames",
+                    default=121,
+                    min=_FRAMES[0],
+                    max=_FRAMES[1],
+                    step=8,
+                    tooltip="8n + 1: 1, 9, 17, ... 121, ...",
+                ),
                 widgets.frame_rate(),
             ],
             outputs=[sockets.Canvas.Output("canvas", display_name="canvas")],
@@ -49,10 +58,20 @@ class MakeCanvas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, width: Any = None, height: Any = None, frames: Any = None) -> Any:
-        """The library's own words, which name the nearest legal values. Linked inputs arrive as None."""
+        """The library's own words, which name the nearest legal values. Linked inputs arrive as None.
+
+        Hosts check nothing of the inputs that are named here, so the ranges are checked as well.
+        """
         try:
-            Canvas(width or 768, height or 512, 121 if frames is None else frames, 24.0)
-        except ValueError as error:
+            for name, value, (least, most) in (
+                ("width", width, _SIDES),
+                ("height", height, _SIDES),
+                ("frames", frames, _FRAMES),
+            ):
+                if value is not None:
+                    check_range(name, value, least, most)
+                    check_frames(value) if name == "frames" else check_size(name, value, PIXELS_PER_LATENT)
+        except LTX2Error as error:
             return str(error)
         return True
 

@@ -11,7 +11,7 @@ from ..ltx2.errors import LTX2Error
 from ..ltx2.geometry import pixel_frames
 from ..ltx2.latents import clip_of, samples_of
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe, VocoderRecipe
-from ..ltx2.runtime.tiling import Tiling, choose_tiling
+from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
 from . import sockets, widgets
 from .host import current
 from .host.networks import borrow
@@ -19,15 +19,38 @@ from .host.networks import borrow
 io = current().io
 
 
-def _tiling(choice: str, samples: Any, recipe: VideoVAERecipe, size: int, frames: int) -> Tiling | None:
+def _size(samples: Any, recipe: VideoVAERecipe) -> tuple[int, int, int]:
+    """(frames, height, width) of what comes out. Raises LTX2Error where the latent is not for this VAE."""
+    if samples.shape[0] != 1:
+        raise LTX2Error(
+            f"one clip is decoded at a time; got a batch of {samples.shape[0]}: choose one with Latent From Batch"
+        )
+    if samples.shape[1] != recipe.config.latent_channels:
+        raise LTX2Error(
+            f"a video latent must have {recipe.config.latent_channels} channels for this VAE; got {samples.shape[1]}: "
+            "use latents made by LTX-2 nodes"
+        )
+    side = recipe.config.spatial_compression
+    return pixel_frames(samples.shape[2]), samples.shape[3] * side, samples.shape[4] * side
+
+
+def _tiling(choice: str, size: tuple[int, int, int], tile_size: int, tile_frames: int) -> Tiling | None:
     if choice == "off":
         return None
     if choice == "set":
-        return Tiling((frames, 24), (size, 64), (size, 64))
+        return Tiling((tile_frames, 24), (tile_size, 64), (tile_size, 64))
     if choice != "automatic":
         raise LTX2Error(f"tiling must be automatic, off or set; got {choice}")
-    side = recipe.config.spatial_compression
-    return choose_tiling((pixel_frames(samples.shape[2]), samples.shape[3] * side, samples.shape[4] * side))
+    return choose_tiling(size)
+
+
+def _ready(samples: Any, recipe: VideoVAERecipe, size: tuple[int, int, int], tiling: Tiling | None) -> tuple[Any, Any]:
+    """The VAE and the latent where it computes, with room for the largest tile."""
+    host = current()
+    device = host.device()
+    dtype = host.compute_dtype(device)
+    (vae,) = borrow(recipe, activation_bytes=decode_bytes(size, tiling, bytes_per_value=dtype.itemsize))
+    return vae, samples.to(device, dtype)
 
 
 class DecodeAudio(io.ComfyNode):
@@ -101,14 +124,14 @@ class DecodeVideo(io.ComfyNode):
         audio: Any = None,
     ) -> Any:
         sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
+        sockets.require(audio, (dict, type(None)), "audio", "LTX-2 Decode Audio")
         host = current()
         samples, clip = samples_of(video, "video"), clip_of(video)
-        tiles = _tiling(tiling, samples, video_vae, tile_size, tile_frames)
+        size = _size(samples, video_vae)
+        tiles = _tiling(tiling, size, tile_size, tile_frames)
         path = host.temp_file(".mp4")
         with host.progress("decode video") as on_step, torch.no_grad():
-            (vae,) = borrow(video_vae)
-            device = host.device()
-            latent = samples.to(device, host.compute_dtype(device))
+            vae, latent = _ready(samples, video_vae, size, tiles)
             decode_to_file(path, vae, latent, clip.frame_rate, audio, crf=crf, tiling=tiles, on_step=on_step)
         return io.NodeOutput(host.video_from_file(path))
 
@@ -134,14 +157,17 @@ class DecodeImages(io.ComfyNode):
     @classmethod
     def execute(cls, video: Any, video_vae: Any, tiling: str, tile_size: int, tile_frames: int) -> Any:
         sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
-        host = current()
         samples = samples_of(video, "video")
-        tiles = _tiling(tiling, samples, video_vae, tile_size, tile_frames)
-        with host.progress("decode images") as on_step, torch.no_grad():
-            (vae,) = borrow(video_vae)
-            device = host.device()
-            latent = samples.to(device, host.compute_dtype(device))
-            return io.NodeOutput(torch.cat(list(decode_frames(vae, latent, tiles, on_step))))
+        size = _size(samples, video_vae)
+        tiles = _tiling(tiling, size, tile_size, tile_frames)
+        images = torch.empty(*size, 3)  # filled chunk by chunk: the whole clip is in memory once
+        done = 0
+        with current().progress("decode images") as on_step, torch.no_grad():
+            vae, latent = _ready(samples, video_vae, size, tiles)
+            for frames in decode_frames(vae, latent, tiles, on_step):
+                images[done : done + len(frames)] = frames
+                done += len(frames)
+        return io.NodeOutput(images)
 
 
 NODES = [DecodeAudio, DecodeVideo, DecodeImages]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from ..ltx2 import latents
+from ..ltx2.errors import LTX2Error
 from ..ltx2.networks.upsampler import upsample
 from ..ltx2.recipe import UpsamplerRecipe, VideoVAERecipe
 from . import sockets, widgets
@@ -38,7 +41,12 @@ class UpsampleLatent(io.ComfyNode):
         sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
         host = current()
         samples, clip = latents.samples_of(video, "video"), latents.clip_of(video)
-        with host.progress("upsample") as on_step:
+        if samples.shape[1] != upsampler.config.in_channels:
+            raise LTX2Error(
+                f"a video latent must have {upsampler.config.in_channels} channels for this upsampler; got "
+                f"{samples.shape[1]}: use latents made by LTX-2 nodes"
+            )
+        with host.progress("upsample") as on_step, torch.no_grad():
             on_step(0, 1)
             network, vae = borrow(upsampler, video_vae)
             device = host.device()

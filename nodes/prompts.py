@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from ..ltx2.recipe import TextEncoderRecipe
@@ -12,7 +11,6 @@ from .host import current
 from .host.networks import borrow
 
 io = current().io
-logger = logging.getLogger("ltx2")
 
 
 class EncodePrompt(io.ComfyNode):
@@ -41,15 +39,13 @@ class EncodePrompt(io.ComfyNode):
     def execute(cls, text_encoder: Any, text: str) -> Any:
         sockets.require(text_encoder, TextEncoderRecipe, "text_encoder", "an LTX-2 loader")
         host = current()
-        if not text.strip():
-            logger.warning("the prompt is empty: fine for a negative one, but a positive one should say what to show")
         with host.progress("encode prompt") as on_step:
             on_step(0, 1)
             (encoder,) = borrow(text_encoder)
             device = host.device()
             video, audio = encoder(text, device=device, dtype=host.compute_dtype(device))
             on_step(1, 1)
-        return io.NodeOutput(Context(video.cpu(), audio.cpu()))
+        return io.NodeOutput(Context(video.cpu(), audio.cpu(), is_empty=not text.strip()))
 
 
 NODES = [EncodePrompt]

@@ -89,6 +89,11 @@ def choose_tiling(
     return next((tiling for tiling in candidates if _tile_volume(size, tiling) <= volume), candidates[-1])
 
 
+def decode_bytes(size: tuple[int, int, int], tiling: Tiling | None, *, bytes_per_value: int) -> int:
+    """About what decoding one tile of a clip of `size` (frames, height, width) needs, for numbers of so many bytes."""
+    return _tile_volume(size, tiling or Tiling()) * BYTES_PER_PIXEL * bytes_per_value // 2
+
+
 def _tiling(size: tuple[int, int, int], frames: Span, side: int | None) -> Tiling:
     height, width = ((side, _SIDE_OVERLAP) if side and length > side else None for length in size[1:])
     return Tiling(frames if size[0] > frames[0] else None, height, width)

@@ -21,10 +21,14 @@ from .solvers import Latents
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """The text contexts of one prompt: video (1, S, Dv) and audio (1, S, Da)."""
+    """The text contexts of one prompt: video (1, S, Dv) and audio (1, S, Da), and whether it says nothing."""
 
     video: Tensor
     audio: Tensor
+    is_empty: bool = False
+
+    def __repr__(self) -> str:
+        return f"<prompt of {self.video.shape[1]} slots>"
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from ..errors import LTX2Error
 from ..guidance.guidance import NEUTRAL, Guidance
 from ..recipe import TransformerRecipe
 from .denoiser import Context, Prompts
+
+logger = logging.getLogger("ltx2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,8 @@ class Guider:
                 f"cfg away from 1 needs a negative prompt; got cfg {video.cfg:g} (video) and {audio.cfg:g} (audio): "
                 "connect a second LTX-2 Encode Prompt, or set cfg to 1"
             )
+        if positive.is_empty:
+            logger.warning("the positive prompt is empty: the clip will show anything; say what is seen and heard")
         for context in (positive, negative):
             if context is not None:
                 _check_width(context, transformer)

@@ -12,6 +12,7 @@ from ..errors import LTX2Error
 DEFAULT_TOKENS = 4096
 #: The shift is linear in the token count through these two points.
 _SHIFTS = ((1024, 0.95), (4096, 2.05))
+_MAX_SHIFT = 80.0  # beyond it e^s is out of fp32's reach, and no schedule is left anyway
 
 DISTILLED = {
     1: (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0),
@@ -35,13 +36,19 @@ def ltx2_schedule(steps: int, tokens: int = DEFAULT_TOKENS, *, terminal: float |
         raise LTX2Error(f"tokens must be at least 1; got {tokens} (the reference uses {DEFAULT_TOKENS})")
     (n1, s1), (n2, s2) = _SHIFTS
     slope = (s2 - s1) / (n2 - n1)
-    power = math.exp(tokens * slope + s1 - slope * n1)
+    power = math.exp(min(tokens * slope + s1 - slope * n1, _MAX_SHIFT))
+    # In fp32, as the reference does it: with many tokens the first sigmas differ by its last bits.
     sigmas = torch.linspace(1.0, 0.0, steps + 1)
     sigmas = torch.where(sigmas != 0, power / (power + (1 / sigmas - 1)), 0.0)
     if terminal is not None:
         remaining = 1 - sigmas[:-1]
         scale = remaining[-1] / (1 - terminal)
         sigmas = torch.cat((1 - remaining / scale, sigmas[-1:]))
+    if not bool((sigmas[1:] < sigmas[:-1]).all()):
+        raise LTX2Error(
+            f"a schedule shifted by its token count serves about 40,000 tokens; got {tokens:,}, and fp32 cannot tell "
+            f"{steps} steps apart: leave the latent unconnected, as the reference does ({DEFAULT_TOKENS} tokens)"
+        )
     return sigmas
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,21 +34,30 @@ class NetworkCache:
 
     def __init__(self) -> None:
         self._residents: dict[str, _Resident] = {}
-        self._lock = threading.RLock()
+        # Not re-entrant: garbage collection may end a lease in the middle of a borrow of the same thread.
+        self._lock = threading.Lock()
+        self._ended: deque[tuple[str, weakref.ref[Lease], weakref.ref[_Resident]]] = deque()
 
-    def borrow(self, *recipes: Recipe) -> tuple[Any, ...]:
-        """The networks of `recipes`, on the host's device. Valid until the next call; borrow again before each use."""
-        with self._lock:
-            residents = [self._resident(recipe) for recipe in recipes]
-            for resident in residents:
-                resident.handle.load()
-            return tuple(resident.network for resident in residents)
+    def borrow(self, *recipes: Recipe, activation_bytes: int = 0) -> tuple[Any, ...]:
+        """The networks of `recipes`, one of a kind, on the host's device with room for what they will compute.
+
+        Valid until the next call; borrow again before each use.
+        """
+        assert len({recipe.kind for recipe in recipes}) == len(recipes), "one network of a kind at a time"
+        try:
+            with self._lock:
+                residents = [self._resident(recipe) for recipe in recipes]
+                current().load([resident.handle for resident in residents], activation_bytes)
+                return tuple(resident.network for resident in residents)
+        finally:
+            self._end_leases()
 
     def clear(self) -> None:
         """Release every network."""
         with self._lock:
             for kind in list(self._residents):
                 self._drop(kind)
+        self._end_leases()
 
     def _resident(self, recipe: Recipe) -> _Resident:
         if recipe.kind in self._residents and self._residents[recipe.kind].recipe != recipe:
@@ -76,13 +86,21 @@ class NetworkCache:
             weakref.finalize(recipe.lease, self._lease_ended, recipe.kind, reference, weakref.ref(resident))
 
     def _lease_ended(self, kind: str, reference: weakref.ref[Lease], owner: weakref.ref[_Resident]) -> None:
-        with self._lock:
-            resident = owner()
-            if resident is None:
-                return
-            resident.leases.discard(reference)
-            if not resident.leases and self._residents.get(kind) is resident:
-                self._drop(kind)
+        self._ended.append((kind, reference, owner))
+        self._end_leases()
+
+    def _end_leases(self) -> None:
+        """Drop networks whose last lease has ended, unless a borrow is under way: it looks here when it is done."""
+        while self._ended and self._lock.acquire(blocking=False):
+            try:
+                kind, reference, owner = self._ended.popleft()
+                resident = owner()
+                if resident is not None:
+                    resident.leases.discard(reference)
+                    if not resident.leases and self._residents.get(kind) is resident:
+                        self._drop(kind)
+            finally:
+                self._lock.release()
 
     def _drop(self, kind: str) -> None:
         if resident := self._residents.pop(kind, None):
@@ -93,6 +111,6 @@ class NetworkCache:
 CACHE = NetworkCache()
 
 
-def borrow(*recipes: Recipe) -> tuple[Any, ...]:
+def borrow(*recipes: Recipe, activation_bytes: int = 0) -> tuple[Any, ...]:
     """The ready networks of `recipes`, on the host's device, from the process's one cache."""
-    return CACHE.borrow(*recipes)
+    return CACHE.borrow(*recipes, activation_bytes=activation_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -76,13 +76,13 @@ class Host(Protocol):
         """bf16 on CUDA, fp32 on CPU, unless the user's flags say otherwise."""
         ...
 
-    def free_memory(self, num_bytes: int) -> None:
-        """Make room for `num_bytes` on `device()` by evicting other models, where there are any."""
+    def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:
+        """Register a ready network with the host's memory management; the handle's `release()` drops it."""
         ...
 
-    def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:
-        """Register a ready network with the host's memory management; returns a handle with `load()` and `release()`.
+    def load(self, handles: Sequence[Any], activation_bytes: int) -> None:
+        """Bring the networks of all these handles to `device()` together, and make room for what they will compute.
 
-        `load()` brings it to `device()` (evicting others), `release()` drops it.
+        Others are evicted, none of these.
         """
         ...

@@ -113,15 +113,15 @@ def test_weights_that_were_moved_come_home_to_the_file(in_comfyui):
         network = pack("ltx2.recipe").TransformerRecipe.open(checkpoint).build()
         memory = pack("nodes.host.comfyui.memory")
         management.get_torch_device = lambda: torch.device("meta")
-        management.load_models_gpu = lambda patchers: [each.patch_model(each.load_device) for each in patchers]
+        management.load_models_gpu = lambda patchers, **_: [each.patch_model(each.load_device) for each in patchers]
         before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
         with torch.inference_mode():
             held = memory.HeldNetwork(network)
-            held.load()
+            memory.load_together([held], 0)
         there = {tensor.device.type for tensor in network.state_dict().values()}
         held.release()
         after = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
-        answer = {"there": sorted(there), "home": before == after, "size": held._patcher.loaded_size()}
+        answer = {"there": sorted(there), "home": before == after, "size": held.patcher.loaded_size()}
     """)
     assert answer == {"there": ["meta"], "home": True, "size": 0}
 

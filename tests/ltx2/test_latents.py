@@ -95,6 +95,9 @@ def test_rates_and_lengths_must_agree(clip):
     short = {**audio, "samples": audio["samples"][:, :, :-2]}
     with pytest.raises(LTX2Error, match="17 frames at 25 per second need 17 audio latents, got 15"):
         states_of(video, short)
+    two = {**audio, "samples": audio["samples"].expand(2, -1, -1, -1)}
+    with pytest.raises(LTX2Error, match="batches of 1 and 2"):
+        states_of(video, two)
     with pytest.raises(LTX2Error, match="got neither"):
         states_of(None, None)
 
@@ -130,3 +133,42 @@ def test_audio_masks():
     assert audio_mask(torch.zeros(1, 17), 17).shape == (1, 1, 17, 1)
     with pytest.raises(LTX2Error, match="audio mask must be"):
         audio_mask(torch.zeros(1, 5), 17)
+
+
+def test_masks_as_comfyui_delivers_them(clip):
+    """SetLatentNoiseMask makes [F, 1, H, W] of one picture for each frame, and a pixel mask for sound."""
+    video, audio = clip
+    mask = torch.zeros(17, 1, 64, 128)
+    mask[9:] = 1
+    state = states_of({**video, "noise_mask": mask}, None)[0]
+    assert state.mask[0, :, 0].tolist() == [0.0] * 16 + [1.0] * 8
+    with pytest.raises(LTX2Error, match="pixel masks mean nothing for sound"):
+        states_of(None, {**audio, "noise_mask": torch.ones(1, 1, 64, 128)})
+    with pytest.raises(LTX2Error, match="make it for this latent"):
+        states_of({**video, "noise_mask": torch.ones(2, 1, 5, 64, 128)}, None)
+
+
+def test_a_feathered_mask_has_few_levels(clip):
+    video, _ = clip
+    soft = torch.rand(1, 1, 3, 2, 4, generator=torch.Generator().manual_seed(0))
+    mask = states_of({**video, "noise_mask": soft}, None)[0].mask
+    assert torch.equal(mask, torch.round(soft.flatten(1)[..., None] * 255) / 255)
+    many = video_mask(torch.rand(1, 1, 8, 40, 60), (8, 40, 60))
+    assert len(many.unique()) <= 256
+
+
+@pytest.mark.parametrize("rate", [24.0, 25.0, 30.0, 24000 / 1001])
+@pytest.mark.parametrize("latents", [2, 3, 8, 16, 31])
+def test_sound_still_fits_after_temporal_upsampling(rate, latents):
+    frames = (latents - 1) * 8 + 1
+    video, audio = empty(Canvas(64, 64, frames, rate), 1)
+    faster = {"samples": torch.zeros(1, 128, 2 * latents - 1, 2, 2), KEY: Clip(rate * 2)}
+    assert states_of(faster, audio)[0].num_targets == (2 * latents - 1) * 4
+    assert states_of(video, audio)[1] is not None
+
+
+@pytest.mark.parametrize("value", [None, 3, {}, []])
+def test_constants_on_sockets_are_answered(value):
+    for use in (clip_of, lambda latent: with_frame_rate(latent, 24.0), lambda latent: samples_of(latent, "video")):
+        with pytest.raises(LTX2Error):
+            use(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..protocol import OnStep
 from . import folders
-from .memory import HeldNetwork
+from .memory import HeldNetwork, load_together
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 _MAX_TOTAL = 300  # of a progress bar
@@ -71,11 +71,11 @@ class ComfyHost:
         """bf16 where ComfyUI uses it, with the user's flags (--force-fp32, ...); fp16 would overflow."""
         return torch.bfloat16 if management.should_use_bf16(device) else torch.float32
 
-    def free_memory(self, num_bytes: int) -> None:
-        management.free_memory(num_bytes, self.device())
-
     def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
         return HeldNetwork(network)
+
+    def load(self, handles: Sequence[HeldNetwork], activation_bytes: int) -> None:
+        load_together(handles, activation_bytes)
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management as management
@@ -46,19 +47,22 @@ class MappedPatcher(ModelPatcher):
 
 
 class HeldNetwork:
-    """A ready network; `load` brings it to the device, `release` takes it off."""
+    """A ready network; `release` takes it off the device."""
 
     def __init__(self, network: nn.Module):
-        self._patcher = MappedPatcher.around(network)
-
-    def load(self) -> None:
-        """Bring the network to the device, as much of it as there is room for; ComfyUI evicts others first."""
-        management.load_models_gpu([self._patcher])
-        self._patcher.move_the_rest()
+        self.patcher = MappedPatcher.around(network)
 
     def release(self) -> None:
         """Take the network off the device. ComfyUI forgets it when the last reference to it is gone."""
-        self._patcher.detach()
+        self.patcher.detach()
+
+
+def load_together(held: Sequence[HeldNetwork], activation_bytes: int) -> None:
+    """Bring networks to the device, as much of them as there is room for; ComfyUI evicts others first."""
+    patchers = [each.patcher for each in held]
+    management.load_models_gpu(patchers, memory_required=activation_bytes)
+    for patcher in patchers:
+        patcher.move_the_rest()
 
 
 def _own_tensors(network: nn.Module, *, but_casting: bool = False) -> list[tuple[dict[str, Any], str, torch.Tensor]]:

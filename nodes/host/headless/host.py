@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TextIO
@@ -94,11 +94,11 @@ class HeadlessHost:
     def compute_dtype(self, device: torch.device) -> torch.dtype:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
 
-    def free_memory(self, num_bytes: int) -> None:
-        self._memory.make_room(num_bytes)
-
     def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
         return HeldNetwork(self._memory, network, num_bytes)
+
+    def load(self, handles: Sequence[HeldNetwork], activation_bytes: int) -> None:
+        self._memory.load(handles, activation_bytes)
 
 
 def _device(name: str) -> torch.device:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -14,12 +16,16 @@ class HeldNetwork:
         self._num_bytes = num_bytes
         self._home: list[tuple[dict, str, torch.Tensor]] = []  # (a module's tensors, name, the one in RAM)
 
+    @property
+    def missing_bytes(self) -> int:
+        """What it would take on the device; 0 when it is there."""
+        return 0 if self._home else self._num_bytes
+
     def load(self) -> None:
-        """Bring the network to the device, taking others off where there is no room."""
+        """Bring the network to the device, where the room for it has been made."""
         device = self._memory.device
         if device.type == "cpu" or self._home:
             return
-        self._memory.make_room(self._num_bytes, but=self)
         moved: dict[int, torch.Tensor] = {}  # tensors that modules share are moved once
         for module in self._network.modules():
             for tensors in (module._parameters, module._buffers):
@@ -56,14 +62,16 @@ class DeviceMemory:
         self.device = device
         self.loaded: list[HeldNetwork] = []
 
-    def make_room(self, num_bytes: int, but: HeldNetwork | None = None) -> None:
-        """Take networks off the device until `num_bytes` are free, or none is left."""
-        if self.device.type != "cuda":
-            return
-        for held in [each for each in self.loaded if each is not but]:
-            if self._free() >= num_bytes:
-                return
-            held.unload()
+    def load(self, needed: Sequence[HeldNetwork], activation_bytes: int) -> None:
+        """Bring all of `needed` to the device; others leave until there is room for them and what they compute."""
+        if self.device.type == "cuda":
+            num_bytes = sum(held.missing_bytes for held in needed) + activation_bytes
+            for held in [each for each in self.loaded if each not in needed]:
+                if self._free() >= num_bytes:
+                    break
+                held.unload()
+        for held in needed:
+            held.load()
 
     def _free(self) -> int:
         torch.cuda.empty_cache()  # blocks that the allocator keeps count as taken otherwise

@@ -52,3 +52,11 @@ def test_cfg_needs_a_negative_prompt(transformer):
 def test_prompts_of_another_release_are_refused(transformer):
     with pytest.raises(LTX2Error, match="contexts 8 and 4 wide, got 6 and 6"):
         Guider.of(transformer, context(6, 6))
+
+
+def test_only_an_empty_positive_prompt_warns(transformer, caplog):
+    empty = Context(torch.zeros(1, 3, 8), torch.zeros(1, 3, 4), is_empty=True)
+    Guider.of(transformer, context(), empty, Guidance(cfg=3.0))
+    assert not caplog.records
+    Guider.of(transformer, empty)
+    assert "the positive prompt is empty" in caplog.text

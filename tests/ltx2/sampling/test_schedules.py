@@ -49,3 +49,6 @@ def test_refusals():
         distilled_schedule(3)
     with pytest.raises(LTX2Error, match="tokens must be at least 1; got 0"):
         ltx2_schedule(8, 0)
+    for tokens in (67_320, 10**9):
+        with pytest.raises(LTX2Error, match="leave the latent unconnected"):
+            ltx2_schedule(30, tokens)
