@@ -5,6 +5,7 @@ Shapes: B batch, C latent channels, F/H/W frames, height and width in pixels, f/
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -19,6 +20,8 @@ OnStep = Callable[[int, int], None]
 
 # An encoder sees further back than a decoder's seams tolerate: less overlap shows in the latents.
 _LEAST_ENCODE_OVERLAP: Compression = (16, 64, 64)
+# Whoever takes the frames still holds the last run while the next tile is decoded: runs are short, tiles are not.
+_FRAMES_PER_RUN = 8
 
 
 def decode_video(
@@ -32,8 +35,9 @@ def decode_video(
 ) -> Iterator[Tensor]:
     """Decode a normalised latent (B, C, f, h, w) into finished runs of frames (B, 3, n, H, W), in order.
 
-    Without a tiling there is one run. With one, memory is bounded by a tile in time and its overlap. `noise` and
-    `generator` are those of `VideoVAE.decode`. Raises LTX2Error for a tiling that does not fit the VAE.
+    Without a tiling there is one run. With one, no more is held than the tile being added, the frames that it reaches
+    (in fp32) and the run handed out. `noise` and `generator` are those of `VideoVAE.decode`. Raises LTX2Error for a
+    tiling that does not fit the VAE.
     """
     decoder = vae.require_decoder()
     raw = vae.decoder_input(latent, noise=noise, generator=generator)
@@ -87,6 +91,7 @@ def encode_tiles(
         on_step(done, len(tiles))
         tile = encode(pixels[:, :, time.source, row.source, column.source])
         sums.add(tile, time, row, column)
+        del tile
     on_step(len(tiles), len(tiles))
     return sums.take(lengths[0])
 
@@ -113,43 +118,38 @@ def _decoded(
             tile = decode(latent[:, :, time.source, row.source, column.source])
             sums.add(tile, time, row, column)
             del tile  # or it would lie in memory beside the next one
-        if final > sums.start:
-            yield sums.take(final)
+        while sums.start < final:
+            yield sums.take(min(sums.start + _FRAMES_PER_RUN, final))
     on_step(total, total)
 
 
 class _Sums:
-    """Weighted tiles being added up, in float32: frames from `start` to the last that a tile has reached."""
+    """Weighted tiles being added up, in float32: frames from `start` to the last that a tile has reached.
+
+    Each frame is a tensor of its own: room is added without a copy, and what is taken leaves nothing behind.
+    """
 
     def __init__(self, height: int, width: int) -> None:
         self.start = 0
         self._plane = (height, width)
-        self._sums: Tensor | None = None
+        self._frames: deque[Tensor] = deque()
         self._dtype = torch.float32
 
     def add(self, tile: Tensor, time: Piece, row: Piece, column: Piece) -> None:
-        sums = self._reaching(time.target.stop, tile)
-        weights = time.weights[:, None, None] * row.weights[:, None] * column.weights
-        frames = slice(time.target.start - self.start, time.target.stop - self.start)
-        sums[:, :, frames, row.target, column.target].addcmul_(tile.to(sums.dtype), weights.to(sums))
+        self._dtype = tile.dtype
+        while self.start + len(self._frames) < time.target.stop:
+            self._frames.append(tile.new_zeros((*tile.shape[:2], *self._plane), dtype=torch.float32))
+        rows, columns = row.weights[:, None].to(tile.device), column.weights.to(tile.device)
+        # Frame by frame, or the weights and a float32 copy of the tile would take as much memory as the tile.
+        for i, weight in enumerate(time.weights.tolist()):
+            sums = self._frames[time.target.start - self.start + i][:, :, row.target, column.target]
+            sums.addcmul_(tile[:, :, i].float(), weight * rows * columns)
 
     def take(self, stop: int) -> Tensor:
-        """The frames before `stop`, which no later tile may touch."""
-        assert self._sums is not None, "a tile is added before anything is taken"
-        count = stop - self.start
-        taken, self._sums = self._sums[:, :, :count], self._sums[:, :, count:]
+        """The frames before `stop`, which no later tile may touch, in memory of their own."""
+        taken = [self._frames.popleft() for _ in range(stop - self.start)]
         self.start = stop
-        return taken.to(self._dtype)
-
-    def _reaching(self, stop: int, tile: Tensor) -> Tensor:
-        """The sums with room up to frame `stop`. New room is new memory: frames handed out are never written again."""
-        held = 0 if self._sums is None else self._sums.shape[2]
-        missing = stop - self.start - held
-        if self._sums is None or missing > 0:
-            self._dtype = tile.dtype
-            room = tile.new_zeros((*tile.shape[:2], missing, *self._plane), dtype=torch.float32)
-            self._sums = room if self._sums is None else torch.cat([self._sums, room], dim=2)
-        return self._sums
+        return torch.stack(taken, dim=2).to(self._dtype)
 
 
 def _ignore(_done: int, _total: int) -> None:
