@@ -108,7 +108,7 @@ class _SingleNetwork(Recipe):
         """Read the headers of `path`. Raises ModelFileError where it is not what is needed here."""
         checkpoint = Checkpoint.open(path)
         section = section_of(checkpoint, cls.table)
-        config = parse(cls.config_type(), section, cls.table.section or "config")
+        config = parse(cls.config_type(), section, cls.table.section or "config", checkpoint.name)
         audit(on_meta(lambda: cls.network(config)), cls.table, checkpoint)
         return cls(FileId.of(path), config, release_of(checkpoint, cls.table))
 
@@ -253,13 +253,16 @@ def with_lora(
 def read_connectors(checkpoint: Checkpoint) -> ConnectorsConfig:
     """The config of the text connectors in an LTX-2 checkpoint. Raises ModelFileError where there are none."""
     section = section_of(checkpoint, TEXT)
-    config = parse(ConnectorsConfig, section, TEXT.section)
+    config = parse(ConnectorsConfig, section, TEXT.section, checkpoint.name)
     found, _ = TEXT.select(checkpoint.entries)
     key = found.get("projection.both.weight") or found.get("projection.video.weight")
     if key is None:
         require_component(checkpoint, TEXT)
         raise LTX2Error(f"{checkpoint.name} must hold the text projection; its weight is missing")
-    return config.with_projection_width(checkpoint.entries[key].shape[1])
+    shape = checkpoint.entries[key].shape
+    if len(shape) != 2:
+        raise ModelFileError(f"{checkpoint.name} is damaged: {key} must be a matrix; its shape is {shape}; get it anew")
+    return config.with_projection_width(shape[1])
 
 
 def _opened(loras: tuple[tuple[FileId, float], ...]) -> list[tuple[Lora, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..networks.text.gemma import Gemma3
 from ..networks.text.tokenizer import PromptTokenizer
 from .keys import GEMMA
 from .load import Shapes, TensorSource, build
-from .reader import Checkpoint
+from .reader import Checkpoint, json_object
 from .release import contents
 
 CURE = "choose Gemma 3 12B: the folder google/gemma-3-12b-it-qat-q4_0-unquantized, or gemma_3_12B_it.safetensors"
@@ -38,7 +37,8 @@ def read_config(checkpoint: Checkpoint) -> GemmaConfig:
     if checkpoint.path.is_dir():
         raw = _read_json(checkpoint.path / "config.json")
     else:
-        raw = json.loads(checkpoint.metadata.get("gemma_config", "null"))
+        text = checkpoint.metadata.get("gemma_config")
+        raw = None if text is None else _json(text, checkpoint.name, "gemma_config")
     return recognise(checkpoint.shapes(), raw, checkpoint.name)
 
 
@@ -60,8 +60,10 @@ def recognise(shapes: Shapes, raw: Mapping[str, Any] | None, name: str) -> Gemma
         )
     if any(key.endswith(_QUANTISED) for key in ours):
         raise ModelFileError(f"{name} holds quantised weights, which are not supported for Gemma; {CURE}")
+    if len(table) != 2:
+        raise ModelFileError(f"{name} is damaged: embed_tokens.weight must be a matrix; its shape is {table}: {CURE}")
     if raw is not None:
-        return GemmaConfig.from_huggingface(raw)
+        return GemmaConfig.from_huggingface(raw, name)
     config = GemmaConfig(vocab_size=table[0])
     num_layers = 1 + max((int(match[1]) for key in ours if (match := _LAYER.match(key))), default=-1)
     if (table[1], num_layers) != (config.hidden_size, config.num_layers):
@@ -95,7 +97,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> PromptTokenizer:
     """
     shapes = checkpoint.shapes()
     if _EMBEDDED_JSON in shapes:
-        return PromptTokenizer.from_json(_bytes(checkpoint, _EMBEDDED_JSON).decode("utf-8"))
+        return PromptTokenizer.from_json(
+            _utf8(_bytes(checkpoint, _EMBEDDED_JSON), f"{_EMBEDDED_JSON} in {checkpoint.name}")
+        )
     folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     beside = folder / _TOKENIZER_JSON
     if _EMBEDDED_SENTENCEPIECE in shapes and (PromptTokenizer.reads_sentencepiece() or not beside.is_file()):
@@ -106,7 +110,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> PromptTokenizer:
             f"{checkpoint.name} needs its tokenizer{inside}; there is none, nor a {beside}: put the {_TOKENIZER_JSON} "
             "of google/gemma-3-12b-it-qat-q4_0-unquantized there"
         )
-    return PromptTokenizer.from_json(beside.read_text(encoding="utf-8"))
+    return PromptTokenizer.from_json(_utf8(beside.read_bytes(), str(beside)))
 
 
 def _bytes(checkpoint: Checkpoint, key: str) -> bytes:
@@ -115,13 +119,26 @@ def _bytes(checkpoint: Checkpoint, key: str) -> bytes:
 
 def _read_json(file: Path) -> Mapping[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_bytes()
     except FileNotFoundError as error:
         raise ModelFileError(
             f"{file.parent.name} must be a whole Hugging Face folder; it has no {file.name}: download all its files"
         ) from error
+    return _json(text, file.parent.name, file.name)
+
+
+def _json(text: str | bytes, name: str, part: str) -> Mapping[str, Any]:
+    try:
+        return json_object(text)
     except ValueError as error:
-        raise ModelFileError(f"{file.parent.name}: its {file.name} is no JSON ({error}); download it again") from error
+        raise ModelFileError(f"{name}: its {part} must be a JSON object ({error}); download it again") from error
+
+
+def _utf8(text: bytes, where: str) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{where} must be a text in UTF-8; it is not ({error}); download it again") from error
 
 
 def _lacks_value_projections(shapes: Shapes) -> bool:

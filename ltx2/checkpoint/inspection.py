@@ -84,7 +84,7 @@ def _parameters(entries: Iterable[TensorEntry]) -> str:
 
 
 def _upsampler_kind(checkpoint: Checkpoint) -> str:
-    config = parse(UpsamplerConfig, section_of(checkpoint, UPSAMPLER), "config")
+    config = parse(UpsamplerConfig, section_of(checkpoint, UPSAMPLER), "config", checkpoint.name)
     what = []
     if config.spatial_upsample:
         how = "rational resampler" if config.rational_resampler else "pixel shuffle"
@@ -156,7 +156,7 @@ def _short(text: str) -> str:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if isinstance(value, Mapping):
         return f"{{{', '.join(value)}}}"

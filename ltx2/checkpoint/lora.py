@@ -126,14 +126,35 @@ def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
             parts.setdefault(match["module"], {})["alpha"] = key
         else:
             leftover.append(key)
+    pairs = {}
     for module, keys in parts.items():
-        if not {"down", "up"} <= keys.keys():
+        if keys.keys() == {"alpha"}:
+            leftover.append(keys["alpha"])  # a scale of nothing
+        else:
+            pairs[module] = _pair(checkpoint, module, keys)
+    return pairs, leftover
+
+
+def _pair(checkpoint: Checkpoint, module: str, keys: Mapping[str, str]) -> Pair:
+    """The change of one module. Raises ModelFileError where a part is missing or has no such shape."""
+    name, entries = checkpoint.name, checkpoint.entries
+    if not {"down", "up"} <= keys.keys():
+        raise ModelFileError(
+            f"{name} is incomplete: {module} has only {', '.join(sorted(keys.values()))}; get the file anew"
+        )
+    for key in (keys["down"], keys["up"]):
+        if len(entries[key].shape) != 2 or 0 in entries[key].shape:
             raise ModelFileError(
-                f"{checkpoint.name} is incomplete: {module} has only {', '.join(sorted(keys.values()))}"
+                f"{name} is damaged: {key} must be a matrix; its shape is {entries[key].shape}; get the file anew"
             )
-        if checkpoint.entries[keys["down"]].shape[0] != checkpoint.entries[keys["up"]].shape[-1]:
-            raise ModelFileError(f"{checkpoint.name} is damaged: the two halves of {module} differ in rank")
-    return {module: Pair(keys["down"], keys["up"], keys.get("alpha")) for module, keys in parts.items()}, leftover
+    if entries[keys["down"]].shape[0] != entries[keys["up"]].shape[1]:
+        raise ModelFileError(f"{name} is damaged: the two halves of {module} differ in rank; get the file anew")
+    alpha = keys.get("alpha")
+    if alpha is not None and entries[alpha].num_elements != 1:
+        raise ModelFileError(
+            f"{name} is damaged: {alpha} must be one number; its shape is {entries[alpha].shape}; get the file anew"
+        )
+    return Pair(keys["down"], keys["up"], alpha)
 
 
 def _ours(module: str, table: NameTable, root: str) -> str | None:

@@ -57,7 +57,7 @@ class Checkpoint:
         self.entries: dict[str, TensorEntry] = {}
         for file in files:
             header = read_header(file)
-            self.metadata.update(header.pop("__metadata__", {}))
+            self.metadata.update(header.pop("__metadata__", None) or {})
             for key, info in header.items():
                 self.entries[key] = TensorEntry(tuple(info["shape"]), info["dtype"], file)
         self._open: dict[Path, Any] = {}
@@ -81,7 +81,7 @@ class Checkpoint:
         """The JSON of the metadata's `config`; empty where a repack has stripped it."""
         text = self.metadata.get("config", "{}")
         try:
-            return _json_object(text)
+            return json_object(text)
         except ValueError as error:
             raise ModelFileError(
                 f"{self.name}: the metadata's config is no JSON object ({error}); get the file anew"
@@ -119,7 +119,7 @@ def read_header(file: Path) -> dict[str, Any]:
     if not body.lstrip().startswith(b"{"):
         raise ModelFileError(f"{file.name} must be a safetensors file; it is {_what_it_is(file, size)}")
     try:
-        header = _json_object(body)
+        header = json_object(body)
         ends = [info["data_offsets"][1] for info in _checked_entries(header)]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ModelFileError(f"{file.name}: its safetensors header is damaged ({error}); download it again") from error
@@ -131,8 +131,12 @@ def read_header(file: Path) -> dict[str, Any]:
     return header
 
 
-def _json_object(text: str | bytes) -> dict[str, Any]:
-    found = json.loads(text)
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object that `text` is. Raises ValueError, which says what it is instead."""
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(found, dict):
         raise ValueError(f"it is a {type(found).__name__}")
     return found
@@ -140,11 +144,15 @@ def _json_object(text: str | bytes) -> dict[str, Any]:
 
 def _checked_entries(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What the header says of each tensor. Raises ValueError or KeyError where that is not what the format asks for."""
+    metadata = header.get("__metadata__")
+    if metadata is not None and not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
+        raise ValueError(f"its metadata must be an object of texts; got {metadata!r:.60}")
     entries = [info for key, info in header.items() if key != "__metadata__"]
     for info in entries:
         if not all(isinstance(size, int) for size in (*info["shape"], *info["data_offsets"])):
             raise ValueError(f"{info}")
-        info["dtype"]  # a KeyError where it is missing
+        if not isinstance(info["dtype"], str):
+            raise ValueError(f"{info}")
     return entries
 
 
@@ -192,7 +200,9 @@ def _shards(folder: Path) -> list[Path]:
 
 def _shard_names(index: Path) -> list[str]:
     try:
-        weight_map = _json_object(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = json_object(index.read_text(encoding="utf-8"))["weight_map"]
+        if not all(isinstance(name, str) for name in weight_map.values()):
+            raise ValueError("its weight_map must name files")
         return sorted(set(weight_map.values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelFileError(

@@ -19,6 +19,7 @@ from .reader import Checkpoint
 
 ANY = "any"
 RELEASES = ("2.0", "2.3")
+_VERSION = re.compile(r"\s*(?:ltxv?[-_ ]?)?v?(\d)(?:\.(\d{1,3}))?(?!\d)", re.IGNORECASE)
 _LORA = re.compile(r"\.(lora_[AB]|lora_(down|up))\.")
 
 #: A component and a piece of a tensor name that only this release's file has, in the order they are tried.
@@ -52,16 +53,18 @@ def release_of(checkpoint: Checkpoint, table: NameTable) -> str:
     Raises:
         ModelFileError: neither the metadata nor the names tell.
     """
-    if version := checkpoint.metadata.get("model_version"):
-        numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    # A version that is none of LTX-2 ("abc", "0.9") tells nothing; the names may.
+    version = checkpoint.metadata.get("model_version", "")
+    if (match := _VERSION.match(version)) and (numbers := (int(match[1]), int(match[2] or 0))) >= (2, 0):
         return "2.5" if numbers >= (2, 4) else "2.3" if numbers >= (2, 3) else "2.0"
     if table in (AUDIO_VAE, UPSAMPLER):
         return ANY
     for component, sign, release in _PROBES:
         if component == table.component and any(sign in key for key in checkpoint.entries):
             return release
+    stated = f" (its model_version is {version!r:.40})" if version else ""
     raise ModelFileError(
-        f"{checkpoint.name}: the release of its {table.component} cannot be recognised; known are "
+        f"{checkpoint.name}: the release of its {table.component} cannot be recognised{stated}; known are "
         f"{', '.join(RELEASES)}: get the file from Lightricks' own repository"
     )
 
@@ -144,7 +147,12 @@ def _own_signs(table: NameTable) -> tuple[str, ...]:
 def _probe_upsampler(checkpoint: Checkpoint) -> dict[str, Any]:
     """The config of an upsampler without metadata, from the shapes of its tensors."""
     shapes = checkpoint.shapes()
-    mid, channels = shapes.get("initial_conv.weight", (512, 128))[:2]
+    first = shapes.get("initial_conv.weight", (512, 128))
+    if len(first) < 2 or 0 in first:
+        raise ModelFileError(
+            f"{checkpoint.name} is damaged: initial_conv.weight must have five sizes; it has {first}; get the file anew"
+        )
+    mid, channels = first[:2]
     config = {
         "in_channels": channels,
         "mid_channels": mid,

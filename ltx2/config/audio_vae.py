@@ -63,17 +63,17 @@ class AudioVAEConfig:
         ddconfig.take("attn_resolutions", None, choices=((), None))
         stft.ignore("causal")  # it speaks of the vocoder's analysis; this front-end is centred
         config = cls(
-            base_channels=ddconfig.take("ch", cls.base_channels),
-            channel_multipliers=ddconfig.take("ch_mult", cls.channel_multipliers),
-            num_res_blocks=ddconfig.take("num_res_blocks", cls.num_res_blocks),
-            in_channels=ddconfig.take("in_channels", cls.in_channels),
-            out_channels=ddconfig.take("out_ch", cls.out_channels),
-            latent_channels=ddconfig.take("z_channels", cls.latent_channels),
-            mel_bins=ddconfig.take("mel_bins", cls.mel_bins),
-            sampling_rate=params.take("sampling_rate", cls.sampling_rate),
-            fft_length=stft.take("filter_length", cls.fft_length),
-            window_length=stft.take("win_length", cls.window_length),
-            hop_length=stft.take("hop_length", cls.hop_length),
+            base_channels=ddconfig.take("ch", cls.base_channels, least=1),
+            channel_multipliers=ddconfig.take("ch_mult", cls.channel_multipliers, least=1),
+            num_res_blocks=ddconfig.take("num_res_blocks", cls.num_res_blocks, least=1),
+            in_channels=ddconfig.take("in_channels", cls.in_channels, least=1),
+            out_channels=ddconfig.take("out_ch", cls.out_channels, least=1),
+            latent_channels=ddconfig.take("z_channels", cls.latent_channels, least=1),
+            mel_bins=ddconfig.take("mel_bins", cls.mel_bins, least=1),
+            sampling_rate=params.take("sampling_rate", cls.sampling_rate, least=1),
+            fft_length=stft.take("filter_length", cls.fft_length, least=1),
+            window_length=stft.take("win_length", cls.window_length, least=1),
+            hop_length=stft.take("hop_length", cls.hop_length, least=1),
             mel_min_hz=mel.take("mel_fmin", cls.mel_min_hz),
             mel_max_hz=mel.take("mel_fmax", cls.mel_max_hz),
         )

@@ -15,6 +15,8 @@ from ..errors import ModelFileError
 
 logger = logging.getLogger("ltx2")
 _MISSING = object()
+_TOO_LARGE = 1e300
+_CURE = "get the file anew, or choose one of a release that is supported"
 
 
 class Section:
@@ -32,10 +34,13 @@ class Section:
         self._seen: set[str] = set()
         self._ignored: list[str] = []
 
-    def take(self, key: str, default: Any = _MISSING, *, choices: tuple[Any, ...] | None = None) -> Any:
+    def take(
+        self, key: str, default: Any = _MISSING, *, choices: tuple[Any, ...] | None = None, least: int | None = None
+    ) -> Any:
         """The value of `key`, or `default` where it is absent. Lists become tuples; the type must be the default's.
 
-        Without a default the key is required. `choices` are the supported values.
+        Without a default the key is required. `choices` are the supported values. `least` says that the value is a
+        count, or a list of counts (of lists of them), and what each must be at least.
         """
         self._seen.add(key)
         if key not in self.raw:
@@ -51,6 +56,10 @@ class Section:
         if default is not _MISSING and not _same_kind(value, default):
             self.problems.append(f"{self.path}.{key} must be {type(default).__name__}; got {value!r}")
             return default
+        if least is not None and not _counts_from(least, value):
+            what = "be a list of whole numbers of at least" if isinstance(value, tuple) else "be at least"
+            self.problems.append(f"{self.path}.{key} must {what} {least}; got {self.raw[key]!r}")
+            return default if default is not _MISSING else None
         return float(value) if isinstance(default, float) else value
 
     def expect(self, **constants: Any) -> None:
@@ -75,13 +84,15 @@ class Section:
         """Dotted names of the keys of this section and its children that nobody asked for."""
         return [f"{s.path}.{key}" for s in self._family for key in s.raw if not s._is_known(key)]
 
-    def finish(self) -> None:
-        """Raise ModelFileError listing every problem; log the unknown keys."""
+    def finish(self, source: str = "") -> None:
+        """Raise ModelFileError listing every problem; log the unknown keys. `source` is the name of the file."""
         if self.problems:
             listed = "\n".join(f"  - {problem}" for problem in self.problems)
-            raise ModelFileError(f"the checkpoint's config cannot be used:\n{listed}")
+            raise ModelFileError(f"{_config_of(source)} cannot be used:\n{listed}\n{_CURE}")
         if unknown := self.unknown_keys():
-            logger.warning("config keys not known and ignored: %s", ", ".join(unknown))
+            logger.warning(
+                "%sconfig keys not known and ignored: %s", f"{source}: " if source else "", ", ".join(unknown)
+            )
 
     def _is_known(self, key: str) -> bool:
         return key in self._seen or any(fnmatch(key, pattern) for pattern in self._ignored)
@@ -97,16 +108,34 @@ class Config(Protocol):
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def parse(config: type[ConfigT], raw: Mapping[str, Any], path: str) -> ConfigT:
-    """Read `raw` (the JSON object at `path` of the metadata's config) into a `config`. Raises ModelFileError."""
+def parse(config: type[ConfigT], raw: Mapping[str, Any], path: str, source: str = "") -> ConfigT:
+    """Read `raw` (the JSON object at `path` of the metadata's config) into a `config`; `source` is the file's name.
+
+    Raises ModelFileError, which names the file.
+    """
+    if not isinstance(raw, Mapping):
+        raise ModelFileError(
+            f"{_config_of(source)} cannot be used:\n  - {path} must be a JSON object; got {raw!r:.60}\n{_CURE}"
+        )
     section = Section(raw, path)
     parsed = config.from_section(section)
-    section.finish()
+    section.finish(source)
     return parsed
+
+
+def _config_of(source: str) -> str:
+    return f"the config of {source}" if source else "the checkpoint's config"
 
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _counts_from(least: int, value: Any) -> bool:
+    """Whether `value` is a whole number of at least `least`, or a list of such that is not empty."""
+    if isinstance(value, tuple):
+        return bool(value) and all(_counts_from(least, item) for item in value)
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _same_kind(value: Any, default: Any) -> bool:
@@ -115,5 +144,5 @@ def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):
-        return isinstance(value, (int, float))
+        return isinstance(value, (int, float)) and abs(value) < _TOO_LARGE  # false for NaN, too
     return isinstance(value, type(default))

@@ -62,21 +62,21 @@ class ConnectorsConfig:
         separate = section.take("caption_proj_before_connector", False)
         if separate:
             section.expect(**_SEPARATE_PROJECTIONS)
-        num_heads = section.take("connector_num_attention_heads", cls.num_heads)
-        head_dim = section.take("connector_attention_head_dim", cls.head_dim)
+        num_heads = section.take("connector_num_attention_heads", cls.num_heads, least=1)
+        head_dim = section.take("connector_attention_head_dim", cls.head_dim, least=1)
         section.ignore(_READ_BY_THE_TRANSFORMER)
         return cls(
-            hidden_size=section.take("caption_channels", cls.hidden_size),
+            hidden_size=section.take("caption_channels", cls.hidden_size, least=1),
             has_separate_projections=separate,
-            num_layers=section.take("connector_num_layers", cls.num_layers),
-            num_registers=section.take("connector_num_learnable_registers", cls.num_registers),
+            num_layers=section.take("connector_num_layers", cls.num_layers, least=1),
+            num_registers=section.take("connector_num_learnable_registers", cls.num_registers, least=1),
             num_heads=num_heads,
             head_dim=head_dim,
             # 2.0 states one connector, which both modalities have.
-            audio_num_heads=section.take("audio_connector_num_attention_heads", num_heads),
-            audio_head_dim=section.take("audio_connector_attention_head_dim", head_dim),
+            audio_num_heads=section.take("audio_connector_num_attention_heads", num_heads, least=1),
+            audio_head_dim=section.take("audio_connector_attention_head_dim", head_dim, least=1),
             is_gated=section.take("connector_apply_gated_attention", cls.is_gated),
-            max_positions=section.take("connector_positional_embedding_max_pos", cls.max_positions),
+            max_positions=section.take("connector_positional_embedding_max_pos", cls.max_positions, least=1),
             rope_type=section.take("rope_type", cls.rope_type, choices=("split", "interleaved")),
             frequencies_precision=section.take("frequencies_precision", "float32", choices=("float32", "float64")),
             norm_eps=section.take("norm_eps", cls.norm_eps),
@@ -128,19 +128,25 @@ class GemmaConfig:
         return tuple("full_attention" if each else "sliding_attention" for each in is_global)
 
     @classmethod
-    def from_huggingface(cls, raw: Mapping[str, Any]) -> GemmaConfig:
+    def from_huggingface(cls, raw: Mapping[str, Any], source: str = "the text encoder") -> GemmaConfig:
         """Read a config.json, with the language model's part nested in `text_config` or flat.
 
-        Absent keys have transformers' defaults. Raises ModelFileError for anything but Gemma 3.
+        Absent keys have transformers' defaults. `source` is the name of the folder or file.
+        Raises ModelFileError for anything but Gemma 3.
         """
-        text = raw.get("text_config", raw)
+        text = raw.get("text_config", raw) if isinstance(raw, Mapping) else raw
+        if not isinstance(text, Mapping):
+            raise ModelFileError(
+                f"{source}: its config and text_config in there must be JSON objects; got {text!r:.60}. "
+                "Get the file anew"
+            )
         family = text.get("model_type", raw.get("model_type"))
         if family not in ("gemma3", "gemma3_text"):
             raise ModelFileError(
-                f"the text encoder must be Gemma 3 12B (model_type gemma3); its config.json says {family!r}. "
+                f"{source} must be Gemma 3 12B (model_type gemma3); its config.json says {family!r}. "
                 "Choose google/gemma-3-12b-it-qat-q4_0-unquantized"
             )
-        return parse(cls, text, "text_config")
+        return parse(cls, text, "text_config", source)
 
     @classmethod
     def from_section(cls, section: Section) -> GemmaConfig:
@@ -154,20 +160,22 @@ class GemmaConfig:
         section.take("use_bidirectional_attention", False, choices=(False, None))
         theta, local_theta, factor = _rotary_settings(section)
         config = cls(
-            vocab_size=section.take("vocab_size", cls.vocab_size),
-            hidden_size=section.take("hidden_size", 2304),
-            intermediate_size=section.take("intermediate_size", 9216),
-            num_layers=section.take("num_hidden_layers", 26),
-            num_heads=section.take("num_attention_heads", 8),
-            num_key_value_heads=section.take("num_key_value_heads", 4),
-            head_dim=section.take("head_dim", 256),
-            query_scale=section.take("query_pre_attn_scalar", 256),
-            sliding_window=section.take("sliding_window", 4096),
-            global_every=section.take("sliding_window_pattern", section.take("_sliding_window_pattern", 6)),
+            vocab_size=section.take("vocab_size", cls.vocab_size, least=1),
+            hidden_size=section.take("hidden_size", 2304, least=1),
+            intermediate_size=section.take("intermediate_size", 9216, least=1),
+            num_layers=section.take("num_hidden_layers", 26, least=1),
+            num_heads=section.take("num_attention_heads", 8, least=1),
+            num_key_value_heads=section.take("num_key_value_heads", 4, least=1),
+            head_dim=section.take("head_dim", 256, least=1),
+            query_scale=section.take("query_pre_attn_scalar", 256, least=1),
+            sliding_window=section.take("sliding_window", 4096, least=1),
+            global_every=section.take(
+                "sliding_window_pattern", section.take("_sliding_window_pattern", 6, least=1), least=1
+            ),
             theta=theta,
             local_theta=local_theta,
             position_factor=factor,
-            max_positions=section.take("max_position_embeddings", cls.max_positions),
+            max_positions=section.take("max_position_embeddings", cls.max_positions, least=1),
             norm_eps=section.take("rms_norm_eps", cls.norm_eps),
         )
         section.expect(layer_types=config.layer_types)

@@ -35,9 +35,9 @@ class UpsamplerConfig:
         section.expect(dims=3)
         rational = section.take("rational_resampler", cls.rational_resampler)
         config = cls(
-            in_channels=section.take("in_channels", cls.in_channels),
-            mid_channels=section.take("mid_channels", cls.mid_channels),
-            num_blocks_per_stage=section.take("num_blocks_per_stage", cls.num_blocks_per_stage),
+            in_channels=section.take("in_channels", cls.in_channels, least=1),
+            mid_channels=section.take("mid_channels", cls.mid_channels, least=1),
+            num_blocks_per_stage=section.take("num_blocks_per_stage", cls.num_blocks_per_stage, least=1),
             spatial_upsample=section.take("spatial_upsample", cls.spatial_upsample),
             temporal_upsample=section.take("temporal_upsample", cls.temporal_upsample),
             spatial_scale=section.take(

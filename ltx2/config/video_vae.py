@@ -89,8 +89,8 @@ class VideoVAEConfig:
             **shared,
             encoder_blocks=_read_blocks(section, "encoder_blocks", _ENCODER_KINDS),
             decoder_blocks=_read_blocks(section, "decoder_blocks", _DECODER_KINDS),
-            latent_channels=section.take("latent_channels", 128),
-            decoder_base_channels=section.take("decoder_base_channels", 128),
+            latent_channels=section.take("latent_channels", 128, least=1),
+            decoder_base_channels=section.take("decoder_base_channels", 128, least=1),
             encoder_padding_mode=_padding_mode(section, "encoder_spatial_padding_mode", shared_mode or "zeros"),
             decoder_padding_mode=_padding_mode(section, "decoder_spatial_padding_mode", shared_mode or "reflect"),
             decoder_is_causal=section.take("causal_decoder", False),
@@ -100,7 +100,7 @@ class VideoVAEConfig:
     @classmethod
     def _from_nested(cls, section: Section) -> VideoVAEConfig:
         section.ignore("decoder", "model_output_type")  # the diffusion decoder reads these
-        latent_channels = section.take("latent_channels", 128)
+        latent_channels = section.take("latent_channels", 128, least=1)
         encoder = section.child("encoder")
         encoder.expect(out_channels=latent_channels)
         return cls(
@@ -115,7 +115,10 @@ class VideoVAEConfig:
 def _read_shared(section: Section) -> dict[str, Any]:
     section.expect(dims=3, norm_layer="pixel_norm")
     section.take("latent_log_var", "uniform", choices=("uniform", "constant"))  # one extra channel, which is dropped
-    return {"pixel_channels": section.take("in_channels", 3), "patch_size": section.take("patch_size", 4)}
+    return {
+        "pixel_channels": section.take("in_channels", 3, least=1),
+        "patch_size": section.take("patch_size", 4, least=1),
+    }
 
 
 def _padding_mode(section: Section, key: str, default: PaddingMode) -> PaddingMode:

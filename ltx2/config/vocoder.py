@@ -42,12 +42,12 @@ class GeneratorConfig:
         section.take("activation", "snakebeta", choices=("snakebeta",))
         config = cls(
             resblock=section.take("resblock", cls.resblock, choices=("1", "AMP1")),
-            mel_bins=section.take("num_mels", cls.mel_bins),
-            upsample_initial_channel=section.take("upsample_initial_channel", cls.upsample_initial_channel),
-            upsample_rates=section.take("upsample_rates", cls.upsample_rates),
-            upsample_kernel_sizes=section.take("upsample_kernel_sizes", cls.upsample_kernel_sizes),
-            resblock_kernel_sizes=section.take("resblock_kernel_sizes", cls.resblock_kernel_sizes),
-            resblock_dilation_sizes=section.take("resblock_dilation_sizes", cls.resblock_dilation_sizes),
+            mel_bins=section.take("num_mels", cls.mel_bins, least=1),
+            upsample_initial_channel=section.take("upsample_initial_channel", cls.upsample_initial_channel, least=1),
+            upsample_rates=section.take("upsample_rates", cls.upsample_rates, least=1),
+            upsample_kernel_sizes=section.take("upsample_kernel_sizes", cls.upsample_kernel_sizes, least=1),
+            resblock_kernel_sizes=section.take("resblock_kernel_sizes", cls.resblock_kernel_sizes, least=1),
+            resblock_dilation_sizes=section.take("resblock_dilation_sizes", cls.resblock_dilation_sizes, least=1),
             use_bias_at_final=section.take("use_bias_at_final", cls.use_bias_at_final),
             use_tanh_at_final=section.take("use_tanh_at_final", cls.use_tanh_at_final),
             apply_final_activation=section.take("apply_final_activation", cls.apply_final_activation),
@@ -75,10 +75,10 @@ class ExtensionConfig:
     def from_section(cls, section: Section) -> ExtensionConfig:
         config = cls(
             generator=GeneratorConfig.from_section(section),
-            fft_length=section.take("n_fft", cls.fft_length),
-            hop_length=section.take("hop_length", cls.hop_length),
-            input_sampling_rate=section.take("input_sampling_rate", cls.input_sampling_rate),
-            output_sampling_rate=section.take("output_sampling_rate", cls.output_sampling_rate),
+            fft_length=section.take("n_fft", cls.fft_length, least=1),
+            hop_length=section.take("hop_length", cls.hop_length, least=1),
+            input_sampling_rate=section.take("input_sampling_rate", cls.input_sampling_rate, least=1),
+            output_sampling_rate=section.take("output_sampling_rate", cls.output_sampling_rate, least=1),
         )
         section.expect(win_size=config.fft_length)
         produced = math.prod(config.generator.upsample_rates) * config.input_sampling_rate
@@ -104,7 +104,7 @@ class VocoderConfig:
         if "vocoder" not in section.raw and "bwe" not in section.raw:
             return cls(
                 GeneratorConfig.from_section(section),
-                sampling_rate=section.take("output_sampling_rate", cls.sampling_rate),
+                sampling_rate=section.take("output_sampling_rate", cls.sampling_rate, least=1),
             )
         for part in ("vocoder", "bwe"):
             if part not in section.raw:

@@ -209,3 +209,22 @@ def test_a_video_is_copied_with_its_tags(host, clip, tmp_path):
     assert torch.equal(copy.get_components().images, host.video_from_file(clip).get_components().images)
     with pytest.raises(ValueError, match="choose auto"):
         copy.save_to(tmp_path / "x.webm", format="webm")
+
+
+@pytest.mark.parametrize("prefix", ["note/clip", "note/deeper/clip"])
+def test_a_prefix_through_a_file_is_refused(pack, host, tmp_path, prefix):
+    touch(tmp_path / "output" / "note")
+    with pytest.raises(pack("ltx2.errors").LTX2Error, match=f"'{prefix}' goes through .*note, which is a file; give"):
+        host.save_path(prefix, ".mp4", 8, 8)
+
+
+def test_names_that_no_file_system_takes_are_refused(pack, host, tmp_path):
+    error = pack("ltx2.errors").LTX2Error
+    with pytest.raises(error, match=r"may have 255 bytes; .*_00001_\.mp4' .* has 256; shorten the prefix"):
+        host.save_path("x" * 245, ".mp4", 8, 8)
+    assert len(host.save_path("x" * 244, ".mp4", 8, 8)[0].name) == 255
+    with pytest.raises(error, match="may have 255 bytes; .* has 256; shorten"):
+        host.save_path("\N{LATIN SMALL LETTER E WITH ACUTE}" * 128 + "/clip", ".mp4", 8, 8)
+    with pytest.raises(error, match="cannot be made .*too long.*; check"):
+        host.save_path("/".join(["x" * 200] * 30), ".mp4", 8, 8)
+    assert list((tmp_path / "output").iterdir()) == []

@@ -292,9 +292,60 @@ def test_a_node_checks_its_own_inputs(report, validate):
     validate(below_output("Pair", low=1, high=2))
     found = report(below_output("Pair", low=3, high=2))
     errors = found["node_errors"]["1"]["errors"]
-    assert {error["type"] for error in errors} == {"custom_validation_failed"}
-    details = {error["details"] for error in errors}
-    assert details == {f"{name} - low must be below high; swap them" for name in ("low", "high")}
+    assert [error["type"] for error in errors] == ["custom_validation_failed"]
+    assert errors[0]["details"] == "low - low must be below high; swap them"
+    assert errors[0]["extra_info"] == {"input_name": "low"}
+
+
+@pytest.mark.parametrize(("answer", "named"), [("b is wrong", ["b"]), ("bad", [None]), (False, ["a", "b"])])
+def test_an_answer_of_a_nodes_own_check_is_reported_once(pack, host, make_node, answer, named):
+    whole = pack("nodes.host.headless.io").Int
+    checks = {"validate_inputs": lambda cls, a, b: answer}
+    node = make_node("Own", [whole.Input("a"), whole.Input("b")], is_output_node=True, methods=checks)
+    with pytest.raises(pack("nodes.host.graph.problems").GraphError) as caught:
+        pack("nodes.host.headless.validation").validate(
+            {"1": {"class_type": "Own", "inputs": {"a": 1, "b": 2}}}, {"Own": node}
+        )
+    errors = caught.value.report["node_errors"]["1"]["errors"]
+    assert [error["extra_info"].get("input_name") for error in errors] == named
+    assert str(answer) in str(caught.value) or answer is False
+
+
+def test_what_computes_with_a_network_comes_last(pack, host, make_node):
+    """Order by the links alone would compute (3) before the other loader (4) and the size (6)."""
+    io = pack("nodes.host.headless.io")
+    model, size = io.Custom("MODEL_WIRE"), io.Custom("SIZE")
+    made = [
+        make_node("Load", [io.String.Input("file")], [model.Output()], category="x/loaders"),
+        make_node("Change", [model.Input("model")], [model.Output()], category="x/loaders"),
+        make_node("Compute", [model.Input("model"), io.AnyType.Input("on", optional=True)], [io.Int.Output()]),
+        make_node("Size", [], [size.Output()]),
+        make_node("Out", [io.AnyType.Input(name) for name in "abc"], is_output_node=True),
+    ]
+    prompt = {
+        "1": {"class_type": "Load", "inputs": {"file": "one"}},
+        "2": {"class_type": "Change", "inputs": {"model": ["1", 0]}},
+        "3": {"class_type": "Compute", "inputs": {"model": ["2", 0]}},
+        "4": {"class_type": "Load", "inputs": {"file": "two"}},
+        "5": {"class_type": "Compute", "inputs": {"model": ["4", 0], "on": ["3", 0]}},
+        "6": {"class_type": "Size", "inputs": {}},
+        "7": {"class_type": "Out", "inputs": {"a": ["3", 0], "b": ["5", 0], "c": ["6", 0]}},
+    }
+    classes = {cls.GET_SCHEMA().node_id: cls for cls in made}
+    plan = pack("nodes.host.headless.validation").validate(prompt, classes)
+    assert plan.order == ("1", "2", "4", "6", "3", "5", "7")
+
+
+@pytest.mark.parametrize("name", ["LTX-2 Text to Video", "LTX-2 Text to Video Distilled"])
+def test_loaders_sizes_and_empty_latents_come_before_the_first_prompt(pack, tiny_models, tmp_path, api_prompt, name):
+    session = pack("nodes.host.headless.session").session
+    with session(tiny_models("2.3"), tmp_path, tmp_path, device="cpu") as executor:
+        plan = executor.validate(api_prompt(name))
+    kinds = [plan.prompt[node_id]["class_type"] for node_id in plan.order]
+    ahead = set(kinds[: kinds.index("LTX2_EncodePrompt")])
+    assert {kind for kind in kinds if "Load" in kind} <= ahead
+    assert {"LTX2_Canvas", "LTX2_EmptyLatents"} <= ahead
+    assert not ahead & {"LTX2_Sample", "LTX2_DecodeVideo", "LTX2_UpsampleLatent", "LTX2_Guider"}
 
 
 def test_inputs_that_a_node_checks_itself_lose_the_range(validate, only):

@@ -61,6 +61,7 @@ class NodeInfo:
     inputs: dict[str, InputInfo]
     outputs: tuple[str, ...]
     is_output_node: bool
+    category: str = ""
 
     @classmethod
     def from_object_info(cls, entry: Mapping[str, Any]) -> NodeInfo:
@@ -72,7 +73,12 @@ class NodeInfo:
                     type_, options["options"] = "COMBO", type_
                 inputs[name] = InputInfo(name, type_, options, group == "required")
         return cls(
-            entry["name"], entry["display_name"] or entry["name"], inputs, tuple(entry["output"]), entry["output_node"]
+            entry["name"],
+            entry["display_name"] or entry["name"],
+            inputs,
+            tuple(entry["output"]),
+            entry["output_node"],
+            entry.get("category") or "",
         )
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ....ltx2.errors import LTX2Error, ModelFileError
 
 MODEL_SUFFIXES = (".safetensors", ".sft")
+_LONGEST_NAME = 255
 #: Folders that ComfyUI reads besides the one with the key's name, in its order.
 ALIASES = {"diffusion_models": ("unet", "diffusion_models"), "text_encoders": ("text_encoders", "clip")}
 _DATE_PARTS = {"yyyy": "%Y", "yy": "%y", "MM": "%m", "dd": "%d", "hh": "%H", "mm": "%M", "ss": "%S"}
@@ -99,17 +100,50 @@ class Folders:
         self._temp = None
 
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
-        """The next free `<prefix>_00001_<suffix>` and its sub-folder of the output folder."""
+        """The next free `<prefix>_00001_<suffix>` and its sub-folder of the output folder, which is made.
+
+        Raises:
+            LTX2Error: the prefix leads out of the output folder, names no file, is too long, or goes through a file.
+        """
         name = expanded(prefix, width, height)
         path = contained(self.output, name)
         if path == self.output:
             raise LTX2Error(f"a file name prefix must name a file; got '{prefix}'; write for example 'video/clip'")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_lengths(path.relative_to(self.output), prefix, suffix)
+        _make_folder(path.parent, self.output, prefix)
         pattern = re.compile(re.escape(path.name) + r"_(\d+)_?\..*")
         taken = [int(match[1]) for each in path.parent.iterdir() if (match := pattern.fullmatch(each.name))]
         subfolder = path.parent.relative_to(self.output).as_posix()
         file = path.parent / f"{path.name}_{max(taken, default=0) + 1:05}_{suffix}"
         return file, "" if subfolder == "." else subfolder
+
+
+def _check_lengths(path: Path, prefix: str, suffix: str) -> None:
+    """File systems take names of up to 255 bytes."""
+    for part, extra in ((path.name, f"_00001_{suffix}"), *((part, "") for part in path.parent.parts)):
+        length = len((part + extra).encode("utf-8", "surrogatepass"))
+        if length > _LONGEST_NAME:
+            raise LTX2Error(
+                f"the name of a file or folder may have {_LONGEST_NAME} bytes; '{part[:20]}...{extra}' from the file "
+                f"name prefix '{prefix[:40]}...' has {length}; shorten the prefix"
+            )
+
+
+def _make_folder(folder: Path, output: Path, prefix: str) -> None:
+    """Make `folder`, which is `output` or lies in it."""
+    try:
+        for path in (folder, *folder.parents):
+            if path.exists() and not path.is_dir():
+                raise LTX2Error(
+                    f"the folders of a file name prefix must be folders; '{prefix}' goes through {path}, which is a "
+                    "file; give another prefix"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LTX2Error(
+            f"the output folder must be writable; {folder} cannot be made ({error.strerror or error}); check the "
+            f"permissions of {output}, or give another output folder or file name prefix"
+        ) from error
 
 
 def _name(path: Path, root: Path) -> str:

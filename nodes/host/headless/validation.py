@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..graph.problems import GraphError, Problem, node_label
 from ..graph.schemas import InputInfo, NodeInfo, is_link, node_infos, types_meet
+from .order import cheap_first
 from .schema import overridden
 from .values import check, rule_problem
 
@@ -24,7 +26,7 @@ Prompt = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph that may run: its prompt with converted values, and its needed nodes, sources before consumers."""
+    """A graph that may run: its prompt with converted values, and its needed nodes in the order in which they run."""
 
     prompt: Prompt
     order: tuple[str, ...]
@@ -60,6 +62,7 @@ class _Validation:
             self._check_node(node_id)
         if self.unknown or self.problems or not outputs:
             raise self._error(outputs)
+        order = cheap_first(order, self._info, self._linked, self.infos)
         return Plan(self.prompt, tuple(order), tuple(outputs), self.infos)
 
     def _info(self, node_id: str) -> NodeInfo:
@@ -208,10 +211,15 @@ class _Validation:
             return
         if answer is True:
             return
-        for name in given or [""]:
+        message = "Custom validation failed for node"
+        # ComfyUI repeats the answer for every input that the check takes; here it is said once, where it belongs.
+        named = [name for name in given if re.match(rf"{re.escape(name)}\b", str(answer))]
+        names = list(given) if answer is False else named[:1]
+        for name in names:
             details = name if answer is False else f"{name} - {answer}"
-            message = "Custom validation failed for node"
             self._report(node_id, Problem("custom_validation_failed", message, details, {"input_name": name}))
+        if not names:
+            self._report(node_id, Problem("custom_validation_failed", message, "" if answer is False else str(answer)))
 
     def _linked_types(self, node_id: str) -> dict[str, str]:
         found = {}

@@ -242,3 +242,30 @@ def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
     assert with_lora(transformer, base, tmp_path / "connector.safetensors", 0.25) == (transformer, recipe)
     with pytest.raises(ModelFileError, match="changes only the text connectors: connect the text encoder"):
         with_lora(transformer, None, tmp_path / "connector.safetensors", 0.25)
+
+
+PART = "diffusion_model.patchify_proj."
+DAMAGED = {
+    "an alpha of many numbers": (
+        {f"{PART}alpha": torch.ones(2, 3)},
+        r"alpha must be one number; its shape is \(2, 3\)",
+    ),
+    "a scalar half": (
+        {f"{PART}lora_A.weight": torch.tensor(1.0)},
+        r"lora_A.weight must be a matrix; its shape is \(\)",
+    ),
+    "rank zero": ({f"{PART}lora_A.weight": torch.ones(0, 16)}, r"must be a matrix; its shape is \(0, 16\)"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_damaged_parts_are_refused(lora_file, what):
+    tensors, message = DAMAGED[what]
+    with pytest.raises(ModelFileError, match=f"lora_a.safetensors is damaged: .*{message}; get the file anew"):
+        Lora.open(lora_file("a", extra=tensors))
+
+
+def test_an_alpha_of_nothing_is_left_over(lora_file):
+    lora = Lora.open(lora_file("a", extra={"diffusion_model.x.alpha": torch.tensor(1.0)}))
+    assert lora.leftover == ["diffusion_model.x.alpha"]
+    assert len(lora.transformer) == 15

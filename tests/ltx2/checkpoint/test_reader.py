@@ -50,6 +50,14 @@ WRONG = {
     "a list as header": (with_header([1]), "something else or damaged"),
     "a header with a hole": (with_header({"a": {"dtype": "F32", "shape": [1]}}), "header is damaged .*data_offsets"),
     "a header of words": (with_header({"a": "F32"}), "header is damaged"),
+    "metadata that is a number": (with_header({"__metadata__": 5}), r"header is damaged \(its metadata .* got 5\)"),
+    "metadata that is a list": (with_header({"__metadata__": [1]}), r"metadata must be an object of texts; got \[1\]"),
+    "a version that is a number": (
+        with_header({"__metadata__": {"model_version": 2}}),
+        "metadata must be an object of",
+    ),
+    "deep nesting": ((10**5).to_bytes(8, "little") + b'{"a":' + b"[" * (10**5 - 5), "is damaged .*nested too deeply"),
+    "a dtype that is a list": (with_header({"a": {"dtype": [], "shape": [], "data_offsets": [0, 0]}}), "is damaged"),
     "shapes of words": (with_header({"a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 0]}}), "is damaged"),
 }
 
@@ -78,7 +86,14 @@ def test_a_good_file(tmp_path):
     assert torch.equal(checkpoint.read("a"), torch.arange(6.0).reshape(2, 3))
 
 
-@pytest.mark.parametrize("config", ["{broken", "[1, 2]"])
+def test_metadata_of_null_is_none(tmp_path):
+    """safetensors itself reads such a file."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(with_header({"__metadata__": None}))
+    assert Checkpoint.open(file).metadata == {}
+
+
+@pytest.mark.parametrize("config", ["{broken", "[1, 2]", '{"a":' + "[" * 10**5])
 def test_a_damaged_config(tmp_path, config):
     file = tmp_path / "model.safetensors"
     save_file({"a": torch.ones(1)}, file, {"config": config})
@@ -189,3 +204,9 @@ def write_sparse(file: Path, shapes: dict[str, tuple[int, int]]) -> int:
         stream.write(start)
         stream.truncate(len(start) + end)
     return len(start) + end
+
+
+def test_an_index_that_names_no_files(folder):
+    write_index(folder, {"one": 1})
+    with pytest.raises(ModelFileError, match="its model.safetensors.index.json is damaged .*must name files"):
+        Checkpoint.open(folder)

@@ -203,3 +203,44 @@ def test_another_gemma_than_the_checkpoint_was_made_for(tmp_path, tiny_models):
 )
 def test_contents_in_words(keys, expected):
     assert contents(keys) == expected
+
+
+@pytest.mark.parametrize("version", ["abc", "0.9.7", "20250101", ""])
+def test_a_version_that_says_nothing_leaves_it_to_the_names(released, release, tmp_path, version):
+    assert release_of(released({"model_version": version}), TRANSFORMER) == release
+    unknown = headers(tmp_path / "x.safetensors", {"whatever": (1,)}, {"model_version": "abc"})
+    with pytest.raises(
+        ModelFileError, match=r"cannot be recognised \(its model_version is 'abc'\); known are 2\.0, 2\.3"
+    ):
+        release_of(unknown, TRANSFORMER)
+
+
+SECTIONS = {
+    "a list": ([1, 2], r"transformer must be a JSON object; got \[1, 2\]"),
+    "null": (None, "transformer must be a JSON object; got None"),
+    "a negative count": ({"num_layers": -3}, r"transformer.num_layers must be at least 1; got -3"),
+    "no heads": ({"num_attention_heads": 0}, r"transformer.num_attention_heads must be at least 1; got 0"),
+}
+
+
+@pytest.mark.parametrize("what", SECTIONS)
+@pytest.mark.parametrize("recipe", [TransformerRecipe, TextEncoderRecipe])
+def test_sections_that_cannot_be_used_name_the_file(tmp_path, tiny_models, what, recipe):
+    section, message = SECTIONS[what]
+    if recipe is TextEncoderRecipe and isinstance(section, dict):
+        section = {f"connector_{key}": value for key, value in section.items()}
+        message = message.replace("transformer.", "transformer.connector_")
+    models = tiny_models("2.3")
+    dev = Checkpoint.open(next(models.glob("checkpoints/*dev*")))
+    file = tmp_path / "broken.safetensors"
+    config = json.dumps({"transformer": section})
+    save_file({key: dev.read(key).clone() for key in dev.entries}, file, {"config": config})
+    gemma = [next(models.glob("text_encoders/*"))] if recipe is TextEncoderRecipe else []
+    with pytest.raises(ModelFileError, match=rf"(?s)^the config of broken.safetensors cannot be used:.*{message}\n"):
+        recipe.open(*gemma, file)
+
+
+def test_an_upsampler_without_metadata_that_is_damaged(tmp_path):
+    shapes = {"initial_conv.weight": (3,), "post_upsample_res_blocks.0.conv1.weight": (1,)}
+    with pytest.raises(ModelFileError, match="x.safetensors is damaged: initial_conv.weight"):
+        section_of(headers(tmp_path / "x.safetensors", shapes), UPSAMPLER)

@@ -81,3 +81,37 @@ def test_what_the_code_default_differs_in_from_every_release():
 def test_unequal_head_counts_are_refused():
     with pytest.raises(ModelFileError, match="must be equal; got 32 and 16"):
         parse(TransformerConfig, {"audio_num_attention_heads": 16}, "transformer")
+
+
+@pytest.mark.parametrize("value", [0, -3, [2, 0], [[1], []], []])
+def test_counts_must_be_positive(value):
+    default = () if isinstance(value, list) else 4
+    section = Section({"count": value}, "example")
+    assert section.take("count", default, least=1) == default
+    assert len(section.problems) == 1
+    assert section.problems[0].startswith("example.count must be ")
+    assert f"at least 1; got {value!r}" in section.problems[0]
+
+
+@pytest.mark.parametrize("value", [1, 7, [1, 2], [[1, 3], [5]]])
+def test_counts_that_hold(value):
+    section = Section({"count": value}, "example")
+    section.take("count", () if isinstance(value, list) else 4, least=1)
+    assert section.problems == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_numbers_that_no_float_holds(value):
+    with pytest.raises(ModelFileError, match="example.ratio must be float"):
+        parse(Example, {"ratio": value}, "example")
+
+
+def test_the_file_is_named():
+    with pytest.raises(
+        ModelFileError, match=r"^the config of a\.safetensors cannot be used:\n  - example.size must be"
+    ):
+        parse(Example, {"size": "big"}, "example", "a.safetensors")
+    with pytest.raises(
+        ModelFileError, match=r"a\.safetensors cannot be used:\n  - example must be a JSON object; got \["
+    ):
+        parse(Example, [1, 2], "example", "a.safetensors")

@@ -240,3 +240,36 @@ def test_the_released_config_says_what_the_built_in_one_does():
         "sliding_window": 1024,
     }
     assert GemmaConfig.from_huggingface({"model_type": "gemma3", "text_config": stated}) == GemmaConfig()
+
+
+CONFIGS = {
+    "a list": ([], r"its config.json must be a JSON object \(it is a list\)"),
+    "a text_config of words": ({"text_config": "big"}, "text_config in there must be JSON objects; got 'big'"),
+    "no pattern": ({"sliding_window_pattern": 0}, "text_config.sliding_window_pattern must be at least 1; got 0"),
+    "no heads": ({"num_attention_heads": 0}, "text_config.num_attention_heads must be at least 1; got 0"),
+    "another family": ({"model_type": "llama"}, r"must be Gemma 3 12B .* says 'llama'"),
+}
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_configs_that_cannot_be_used_name_the_folder(tmp_path, case, what):
+    config, message = CONFIGS[what]
+    folder = _folder(tmp_path / "gemma", case)
+    text = json.dumps({"model_type": "gemma3_text", **config} if isinstance(config, dict) else config)
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ModelFileError, match=f"(?s)gemma.*{message}"):
+        read_config(Checkpoint.open(folder))
+
+
+@pytest.mark.parametrize("text", ["{broken", "[]", "[" * 10**5])
+def test_a_config_inside_a_single_file_that_is_no_object(tmp_path, case, text):
+    save_file(case.weights, tmp_path / "one.safetensors", {"gemma_config": text})
+    with pytest.raises(ModelFileError, match="one.safetensors: its gemma_config must be a JSON object .*again"):
+        read_config(Checkpoint.open(tmp_path / "one.safetensors"))
+
+
+def test_a_tokenizer_that_is_no_text(tmp_path, case):
+    folder = _folder(tmp_path / "gemma", case)
+    (folder / "tokenizer.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelFileError, match=r"tokenizer.json must be a text in UTF-8; .*download it again"):
+        load_tokenizer(Checkpoint.open(folder))
