@@ -8,7 +8,7 @@ from ..ltx2.latents import latents_of, samples_of, states_of
 from ..ltx2.sampling.guider import Guider
 from ..ltx2.sampling.run import run
 from ..ltx2.sampling.schedules import DEFAULT_TOKENS, distilled_schedule, ltx2_schedule
-from ..ltx2.sampling.solvers import SOLVERS
+from ..ltx2.sampling.table import SOLVERS
 from . import sockets, widgets
 from .host import current
 from .host.networks import borrow

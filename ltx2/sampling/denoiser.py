@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..guidance.guidance import NEUTRAL, Guidance, Pass, combine, plan
+from ..guidance.guidance import COND, NEUTRAL, UNCOND, Guidance, Pass, combine, plan
 from ..layers.modulation import Levels
 from ..layers.rope import Rotary
 from ..networks.transformer.inputs import Perturbations, StreamInput
 from ..networks.transformer.model import Transformer
 from ..tokens import TokenState
-from .solvers import Latents
+from .solvers import Latents, Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +73,19 @@ class Denoiser:
             for number, state in enumerate(states)
         )
 
-    def __call__(self, x: Latents, sigma: float) -> Latents:
-        """The guided x0 (B, T, C) of each modality, masked tokens pulled to their clean latents."""
+    def __call__(self, x: Latents, sigma: float) -> Prediction:
+        """The guided x0 (B, T, C) of each modality, masked tokens pulled to their clean latents; and the unguided."""
+        predictions = self.predictions(x, sigma)
+        x0 = tuple(
+            stream.state.blended(combine(guidance, by_pass)) if stream else None
+            for stream, guidance, by_pass in zip(self.streams, self.guidance, predictions, strict=True)
+        )
+        return Prediction(x0, tuple(by_pass and by_pass.get(UNCOND, by_pass[COND]) for by_pass in predictions))
+
+    def blend(self, x: Latents) -> Latents:
+        """x with masked tokens pulled to their clean latents."""
         return tuple(
-            stream.state.blended(combine(guidance, predictions)) if stream else None
-            for stream, guidance, predictions in zip(
-                self.streams, self.guidance, self.predictions(x, sigma), strict=True
-            )
+            stream.state.blended(latent) if stream else None for stream, latent in zip(self.streams, x, strict=True)
         )
 
     def predictions(self, x: Latents, sigma: float) -> tuple[dict[str, Tensor] | None, ...]:

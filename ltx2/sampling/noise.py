@@ -5,6 +5,7 @@ Shapes: B batch, C channels, F H W latent frames, rows, columns, T tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from ..errors import LTX2Error
 from ..geometry import MAX_SEED
 from ..tokens import TokenState, flatten_audio, flatten_video
+
+_SEED_OFFSETS = {"step": 10_000, "substep": 20_000}
 
 
 def draw(
@@ -28,13 +31,44 @@ def draw(
     """
     if not 0 <= seed <= MAX_SEED:
         raise LTX2Error(f"seed must be 0 to {MAX_SEED}; got {seed}")
-    generator = torch.Generator().manual_seed(seed)
+    return _draw(torch.Generator().manual_seed(seed), video, audio, num_appended)
+
+
+def step_noise(
+    seed: int, video: Tensor | None, audio: Tensor | None, num_appended: int, *, standardised: bool
+) -> Callable[[str, int], tuple[Tensor | None, Tensor | None]]:
+    """What stochastic solvers draw, step by step: seeded apart from the start, and apart for each kind.
+
+    Args:
+        standardised: float64 noise whose mean and spread are set, over everything and then within each sample, as
+            res_2s wants it.
+    """
+    generators = {kind: torch.Generator().manual_seed(seed + offset) for kind, offset in _SEED_OFFSETS.items()}
+
+    def noise(kind: str, step: int) -> tuple[Tensor | None, Tensor | None]:
+        drawn = _draw(generators[kind], video, audio, num_appended)
+        if not standardised:
+            return drawn
+        return tuple(None if tokens is None else standardise(tokens.double()) for tokens in drawn)
+
+    return noise
+
+
+def standardise(noise: Tensor) -> Tensor:
+    """(noise - mean) / std over everything, then over the last two axes (unbiased)."""
+    noise = (noise - noise.mean()) / noise.std()
+    return (noise - noise.mean((-2, -1), keepdim=True)) / noise.std((-2, -1), keepdim=True)
+
+
+def _draw(
+    generator: torch.Generator, video: Tensor | None, audio: Tensor | None, num_appended: int
+) -> tuple[Tensor | None, Tensor | None]:
     video_noise = audio_noise = None
     if video is not None:
         video_noise = flatten_video(torch.randn(video.shape, generator=generator))
     if audio is not None:
         audio_noise = flatten_audio(torch.randn(audio.shape, generator=generator))
-    if video_noise is not None and num_appended:
+    if video is not None and video_noise is not None and num_appended:
         shape = (video.shape[0], num_appended, video.shape[1])
         video_noise = torch.cat((video_noise, torch.randn(shape, generator=generator)), 1)
     return video_noise, audio_noise

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..errors import LTX2Error
 from ..networks.transformer.model import Transformer
 from .denoiser import Denoiser, Prompts
-from .noise import draw
+from .noise import draw, step_noise
+from .res_2s import res_2s
 from .sample import States, sample, start
 from .solvers import Solver
 
@@ -44,7 +45,8 @@ def run(
     noisy = start(states, draw(seed, video, audio, num_appended), float(sigmas[0]))
     with torch.no_grad():
         denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype)
-        return sample(denoiser, noisy, sigmas, solver, on_step)
+        noise = step_noise(seed, video, audio, num_appended, standardised=solver is res_2s)
+        return sample(denoiser, noisy, sigmas, solver, noise, on_step)
 
 
 def check_sigmas(sigmas: Any) -> Tensor:

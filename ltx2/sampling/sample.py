@@ -12,7 +12,7 @@ from ..errors import LTX2Error
 from ..tokens import TokenState
 from .denoiser import Denoiser
 from .noise import noised
-from .solvers import Latents, Solver
+from .solvers import Injection, Latents, Prediction, Solver
 
 States = tuple[TokenState | None, TokenState | None]
 
@@ -27,26 +27,29 @@ def sample(
     states: States,
     sigmas: Tensor,
     solver: Solver,
+    noise: Callable[[str, int], Latents] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> States:
     """Run `solver` over `sigmas` from noised `states`; returns them denoised.
 
-    `on_step(done, steps)` is called before every step and after the last; it may raise to stop.
+    `noise(kind, step)` is the unit noise that stochastic solvers add. `on_step(done, steps)` is called before every
+    prediction and after the last; it may raise to stop.
 
     Raises:
         LTX2Error: NaN or infinite latents come out.
     """
     steps = len(sigmas) - 1
-    done = 0
 
-    def denoise(x: Latents, sigma: float) -> Latents:
-        nonlocal done
+    def denoise(x: Latents, sigma: float) -> Prediction:
         if on_step:
-            on_step(min(done, steps), steps)
-        done += 1
+            on_step(int((sigmas[:-1] > sigma).sum()), steps)
         return denoiser(x, sigma)
 
-    latents = solver(denoise, tuple(state.latent if state else None for state in states), sigmas)
+    def no_noise(kind: str, step: int) -> Latents:
+        raise AssertionError("a stochastic solver needs noise")
+
+    start_latents = tuple(state.latent if state else None for state in states)
+    latents = solver(denoise, start_latents, sigmas, Injection(noise or no_noise, denoiser.blend))
     if on_step:
         on_step(steps, steps)
     for name, latent in zip(("video", "audio"), latents, strict=True):

@@ -37,7 +37,7 @@ def test_reading_cost_of_a_guided_step(golden):
     from ltx2.guidance.guidance import Guidance
     from ltx2.networks.transformer.model import Transformer
     from ltx2.sampling.denoiser import Context, Denoiser, Prompts
-    from ltx2.sampling.solvers import euler
+    from ltx2.sampling.solvers import Injection, euler
     from ltx2.tokens import audio_state, video_state
 
     case = golden("end_to_end_23")
@@ -49,7 +49,8 @@ def test_reading_cost_of_a_guided_step(golden):
     denoiser = Denoiser(network, Prompts(prompt, prompt, guidance, guidance), states)
     latents = tuple(state.latent for state in states)
 
-    codes = functions_of(lambda: euler(denoiser, latents, torch.tensor([1.0, 0.5])))
+    injection = Injection(lambda kind, step: latents, denoiser.blend)
+    codes = functions_of(lambda: euler(denoiser, latents, torch.tensor([1.0, 0.5]), injection))
     lines = {code: len(inspect.getsourcelines(code)[0]) for code in codes}
     listing = "\n".join(
         f"{count:4} {Path(code.co_filename).relative_to(ROOT)}:{code.co_firstlineno} {code.co_name}"

@@ -97,6 +97,20 @@ def test_the_first_stage_changes_the_clip(clip, api_prompt):
     assert same(first, clip(prompt)) == (False, False)
 
 
+def test_every_solver_samples(executor, api_prompt, pack):
+    latents = {}
+    for solver in pack("ltx2.sampling.table").SOLVERS:
+        prompt = small(api_prompt(DISTILLED))
+        for node in nodes_of(prompt, "LTX2_Sample"):
+            node["solver"] = solver
+        last = max(prompt, key=lambda node_id: prompt[node_id]["inputs"].get("seed", -1))
+        latents[solver] = executor.run(prompt).values[last][0]["samples"]
+        assert torch.isfinite(latents[solver]).all()
+    # Without guidance there is nothing for CFG++ to do differently.
+    torch.testing.assert_close(latents.pop("euler_cfg_pp"), latents["euler"], atol=1e-3, rtol=0)
+    assert len({latent.sum().item() for latent in latents.values()}) == len(latents)
+
+
 def test_lora_strength_changes_the_picture_of_the_guided_clip(clip, api_prompt):
     pictures = []
     for strength in (1.0, 0.5):

@@ -12,7 +12,7 @@ from ltx2.guidance.guidance import NEUTRAL, Guidance
 from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.sample import sample, start
-from ltx2.sampling.solvers import euler
+from ltx2.sampling.solvers import euler, euler_ancestral
 from ltx2.tokens import audio_state, unflatten_audio, unflatten_video, video_state
 
 GRID = (3, 2, 4)
@@ -83,6 +83,15 @@ def test_sampling(case, network, variant):
         assert latent.numel() == state.latent.numel()
 
 
+def test_ancestral_sampling(case, network):
+    denoiser, states = prepare(case, network, "unguided")
+    inputs = case.inputs
+    noise = lambda kind, step: (inputs["video_step_noise"][step], inputs["audio_step_noise"][step])  # noqa: E731
+    results = sample(denoiser, states, inputs["sigmas"], euler_ancestral, noise)
+    for name, state in zip(("video", "audio"), results, strict=True):
+        torch.testing.assert_close(state.latent, case.outputs[f"ancestral.{name}"], **TOLERANCE)
+
+
 def test_a_distilled_step_is_one_call(case, network):
     denoiser, states = prepare(case, network, "unguided")
     calls = []
@@ -106,7 +115,7 @@ def test_one_modality_alone(case, network, kept):
 def test_progress_and_stopping(case, network):
     denoiser, states = prepare(case, network, "unguided")
     seen = []
-    sample(denoiser, states, case.inputs["sigmas"], euler, lambda done, total: seen.append((done, total)))
+    sample(denoiser, states, case.inputs["sigmas"], euler, None, lambda done, total: seen.append((done, total)))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
     class Stopped(BaseException):
@@ -117,4 +126,4 @@ def test_progress_and_stopping(case, network):
             raise Stopped
 
     with pytest.raises(Stopped):
-        sample(denoiser, states, case.inputs["sigmas"], euler, stop)
+        sample(denoiser, states, case.inputs["sigmas"], euler, None, stop)

@@ -1,9 +1,36 @@
-"""Solvers against the reference's trajectories and a closed form."""
+"""Solvers against the reference's trajectories and closed forms."""
+
+import math
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
 
-from ltx2.sampling.solvers import SOLVERS, euler
+from ltx2.sampling.noise import standardise
+from ltx2.sampling.res_2s import coefficients, inject, res_2s
+from ltx2.sampling.solvers import (
+    Injection,
+    Prediction,
+    euler,
+    euler_ancestral,
+    euler_cfg_pp,
+    gradient_estimation,
+)
+from ltx2.sampling.table import SOLVERS
+
+NAMES = ("video", "audio")
+CASES = {
+    "euler": (euler, "sigmas"),
+    "euler_distilled": (euler, "sigmas_distilled"),
+    "gradient_estimation": (gradient_estimation, "sigmas"),
+    "euler_ancestral_rf": (euler_ancestral, "sigmas"),
+    "euler_ancestral_rf_eta05": (partial(euler_ancestral, eta=0.5), "sigmas"),
+    "cfg_pp": (euler_cfg_pp, "sigmas"),
+    "cfg_pp_eta1": (partial(euler_cfg_pp, eta=1.0), "sigmas"),
+    "res_2s": (res_2s, "sigmas"),
+    "res_2s_no_refine": (partial(res_2s, refine=False), "sigmas"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -11,39 +38,84 @@ def case(golden):
     return golden("samplers")
 
 
-def denoiser(case, calls):
+def blend(case, x):
+    masks = [case.inputs[f"{name}_denoise_mask"] for name in NAMES]
+    clean = [case.inputs[f"{name}_clean"] for name in NAMES]
+    return tuple(a * m + c * (1 - m) for a, m, c in zip(x, masks, clean, strict=True))
+
+
+def injection(case):
     inputs = case.inputs
 
+    def noise(kind, step):
+        suffix = "noise" if kind == "step" else "noise_substep"
+        return tuple(inputs[f"{name}_{suffix}"][step] for name in NAMES)
+
+    return Injection(noise, lambda x: blend(case, x))
+
+
+def denoiser(case, calls):
     def denoise(x, sigma):
         calls.append((sigma, *x))
         s = torch.tensor(sigma)
-        x0 = (0.3 * x[0] * torch.cos(s) + 0.1, 0.25 * x[1] * torch.sin(1 + s) - 0.05)
-        return tuple(
-            a * inputs[f"{name}_denoise_mask"] + inputs[f"{name}_clean"] * (1 - inputs[f"{name}_denoise_mask"])
-            for name, a in zip(("video", "audio"), x0, strict=True)
-        )
+        plain = (0.3 * x[0] * torch.cos(s) + 0.1, 0.25 * x[1] * torch.sin(1 + s) - 0.05)
+        uncond = (0.8 * plain[0] - 0.02, 0.7 * plain[1] + 0.03)
+        return Prediction(blend(case, plain), uncond)
 
     return denoise
 
 
-@pytest.mark.parametrize(("name", "sigmas"), [("euler", "sigmas"), ("euler_distilled", "sigmas_distilled")])
-def test_euler(case, name, sigmas):
+@pytest.mark.parametrize("name", CASES)
+def test_trajectories(case, name):
+    solver, sigmas = CASES[name]
     calls = []
-    start = (case.inputs["video_latent"], case.inputs["audio_latent"])
-    results = euler(denoiser(case, calls), start, case.inputs[sigmas])
-    for number, modality in enumerate(("video", "audio")):
+    start = tuple(case.inputs[f"{modality}_latent"] for modality in NAMES)
+    results = solver(denoiser(case, calls), start, case.inputs[sigmas], injection(case))
+    for number, modality in enumerate(NAMES):
         torch.testing.assert_close(results[number], case.outputs[f"{name}.{modality}"], atol=1e-5, rtol=0)
         seen = torch.stack([call[1 + number] for call in calls])
         torch.testing.assert_close(seen, case.outputs[f"{name}.{modality}_calls"], atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        torch.tensor([call[0] for call in calls]), case.outputs[f"{name}.call_sigmas"], atol=1e-6, rtol=0
-    )
+    levels = torch.tensor([call[0] for call in calls])
+    torch.testing.assert_close(levels, case.outputs[f"{name}.call_sigmas"], atol=1e-6, rtol=0)
+
+
+def test_coefficients_of_res_2s(case):
+    levels = [*case.inputs["sigmas"].double().tolist()[:-1], 0.0011]
+    steps = [math.log(a / b) for a, b in pairwise(levels)]
+    ours = torch.tensor([coefficients(h) for h in steps], dtype=torch.float64)
+    torch.testing.assert_close(ours, case.outputs["res_2s_coefficients"], atol=1e-12, rtol=1e-7)
+
+
+def test_noise_injection_of_res_2s(case):
+    sigmas = case.inputs["sigmas"].tolist()
+    x = case.inputs["video_latent"].double()
+    x0 = 0.3 * x * torch.cos(torch.tensor(sigmas[1])) + 0.1
+    out = inject(x, x0, case.inputs["video_noise"][0].double(), sigmas[1], sigmas[2])
+    torch.testing.assert_close(out.float(), case.outputs["single.res_2s_sde"].float(), atol=1e-5, rtol=0)
+
+
+def test_standardised_noise(case):
+    ours = standardise(case.inputs["raw_noise"])
+    torch.testing.assert_close(ours, case.outputs["normalised_noise"], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_constant_prediction_is_reached_exactly(name):
     x0 = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1))
     noise = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(2))
-    result, absent = SOLVERS[name](lambda x, sigma: (x0, None), (noise, None), torch.linspace(1, 0, 6))
+    constant = Prediction((x0, None), (x0, None))
+    extra = Injection(lambda kind, step: (noise, None), lambda x: x)
+    result, absent = SOLVERS[name](lambda x, sigma: constant, (noise, None), torch.linspace(1, 0, 6), extra)
     torch.testing.assert_close(result, x0, atol=1e-5, rtol=0)
     assert absent is None
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_schedule_may_end_above_zero(name):
+    """Partial denoising: the rest of the noise is left for another run."""
+    generator = torch.Generator().manual_seed(3)
+    x0, noise = torch.zeros(1, 100, 100), torch.randn(1, 100, 100, generator=generator)
+    extra = Injection(lambda kind, step: (torch.randn(1, 100, 100, generator=generator),), lambda x: x)
+    constant = Prediction((x0,), (x0,))
+    (result,) = SOLVERS[name](lambda x, sigma: constant, (0.9 * noise,), torch.tensor([0.9, 0.7, 0.5]), extra)
+    assert 0.45 < result.std() < 0.55
