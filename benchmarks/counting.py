@@ -1,0 +1,85 @@
+"""What a call costs without running it: operations and live bytes on the meta device."""
+
+from __future__ import annotations
+
+import platform
+import weakref
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class FusedAttention(TorchFunctionMode):
+    """Attention as one kernel, which is what a GPU runs; the meta device would write the logits out."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            rest = {name: value for name, value in kwargs.items() if name not in ("query", "key", "value")}
+            query, key, value = args[:3] if args else (kwargs["query"], kwargs["key"], kwargs["value"])
+            assert rest.get("attn_mask") is None, "no attention mask in this kernel"
+            return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+        return func(*args, **kwargs)
+
+
+class LiveBytes(TorchDispatchMode):
+    """The most bytes of results that are alive at once. Weights and inputs are not results; `held` ones count."""
+
+    def __init__(self, held: tuple[Tensor, ...] = ()) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen: dict[int, weakref.finalize] = {}
+        for tensor in held:
+            self._count(tensor)
+
+    def known(self, *tensors: Tensor) -> None:
+        """Leave out what a call is given."""
+        for tensor in tensors:
+            self._seen.setdefault(tensor.untyped_storage()._cdata, weakref.finalize(tensor.untyped_storage(), int))
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf)
+        return result
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            size = storage.nbytes()
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            self._seen[storage._cdata] = weakref.finalize(storage, self._free, storage._cdata, size)
+
+    def _free(self, address: int, size: int) -> None:
+        self._seen.pop(address, None)
+        self.live -= size
+
+
+@torch.no_grad()
+def flops(call: Callable[[], object]) -> int:
+    """Operations of the matrix products in `call`, two per multiplication."""
+    with FlopCounterMode(display=False) as counter, FusedAttention():
+        call()
+    return counter.get_total_flops()
+
+
+@torch.no_grad()
+def peak_bytes(call: Callable[[], object], *, given: tuple[Tensor, ...], held: tuple[Tensor, ...] = ()) -> int:
+    """The most bytes that `call` has alive at once, `held` ones included, `given` ones not."""
+    tracker = LiveBytes(held)
+    tracker.known(*given)
+    with tracker, FusedAttention():
+        call()
+    return tracker.peak
+
+
+def machine() -> str:
+    """One line about where the numbers come from."""
+    return f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads"
