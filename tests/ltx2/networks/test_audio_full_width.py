@@ -31,7 +31,7 @@ def vocoder_weights(theirs: torch.nn.Module) -> dict[str, torch.Tensor]:
     return weights
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     assert expected.std() > 1e-4  # not a comparison of zeros
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
@@ -45,8 +45,8 @@ def test_audio_vae():
     weights["audio_vae.per_channel_statistics.std-of-means"] = torch.ones(128)
     ours = build(lambda: AudioVAE(AudioVAEConfig()), keys.AUDIO_VAE, InMemory(weights))
     latent, mel = torch.randn(1, 8, 2, 16), torch.randn(1, 2, 5, 64)
-    close(ours.decode(latent), theirs.decode(latent).sample)
-    close(ours.encode(mel), theirs.encode(mel).latent_dist.mode())
+    assert_close(ours.decode(latent), theirs.decode(latent).sample)
+    assert_close(ours.encode(mel), theirs.encode(mel).latent_dist.mode())
 
 
 @torch.no_grad()
@@ -56,7 +56,7 @@ def test_vocoder_20(golden_json):
     config = parse(VocoderConfig, golden_json("config_20")["config"]["vocoder"], "vocoder")
     ours = build(lambda: Vocoder(config), keys.VOCODER, InMemory(vocoder_weights(theirs)))
     mel = torch.randn(1, 2, 2, 64)
-    close(ours(mel), theirs(mel))
+    assert_close(ours(mel), theirs(mel))
 
 
 @torch.no_grad()
@@ -70,4 +70,4 @@ def test_vocoder_23(golden_json):
     mel = torch.randn(1, 2, 1, 64)
     waveform = ours(mel)
     assert waveform.shape == (1, 2, 480)
-    close(waveform, theirs(mel))
+    assert_close(waveform, theirs(mel))

@@ -22,7 +22,7 @@ def _seed():
     torch.manual_seed(0)
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
+def assert_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
 
 
@@ -52,31 +52,31 @@ def network(case, config):
 
 
 def test_fixture_encode(case, network):
-    close(network.encode(case.inputs["mel"]), case.outputs["latent"])
+    assert_close(network.encode(case.inputs["mel"]), case.outputs["latent"])
 
 
 def test_fixture_decode(case, network):
-    close(network.decode(case.inputs["latent"]), case.outputs["mel"])
+    assert_close(network.decode(case.inputs["latent"]), case.outputs["mel"])
 
 
 @pytest.mark.parametrize("bins", [8, 64])
 def test_fixture_mel_filters(case, config, bins):
-    close(mel_filters(dataclasses.replace(config, mel_bins=bins)), case.outputs[f"mel_filter_{bins}"], 1e-6)
+    assert_close(mel_filters(dataclasses.replace(config, mel_bins=bins)), case.outputs[f"mel_filter_{bins}"], 1e-6)
 
 
 @pytest.mark.parametrize("bins", [8, 64])
 def test_fixture_mel_front_end(case, config, bins):
     mel = log_mel(case.inputs["waveform_16k"], 16000, dataclasses.replace(config, mel_bins=bins))
-    close(mel, case.outputs[f"mel_front_{bins}"], 1e-4)
+    assert_close(mel, case.outputs[f"mel_front_{bins}"], 1e-4)
 
 
 def test_fixture_mel_front_end_at_another_rate(case, config):
     mel = log_mel(case.inputs["waveform_44k"], 44100, dataclasses.replace(config, mel_bins=64))
-    close(mel, case.outputs["mel_front_64_from_44k"], 1e-4)
+    assert_close(mel, case.outputs["mel_front_64_from_44k"], 1e-4)
 
 
 def test_fixture_waveform_to_latent(case, network):
-    close(network.encode_waveform(case.inputs["waveform_16k"], 16000), case.outputs["latent_from_waveform"])
+    assert_close(network.encode_waveform(case.inputs["waveform_16k"], 16000), case.outputs["latent_from_waveform"])
 
 
 @pytest.mark.parametrize("version", ["20", "23"])
@@ -115,8 +115,8 @@ def test_ratios_follow_the_config_and_decoded_lengths_are_exact(multipliers):
 def test_time_is_causal_both_ways():
     network = randomised(TINY)
     mel, latent = torch.randn(1, 2, 17, 16), torch.randn(1, 2, 5, 4)
-    close(network.encode(mel)[:, :, :3], network.encode(mel[:, :, :9]), 1e-5)
-    close(network.decode(latent)[:, :, :9], network.decode(latent[:, :, :3]), 1e-5)
+    assert_close(network.encode(mel)[:, :, :3], network.encode(mel[:, :, :9]), 1e-5)
+    assert_close(network.decode(latent)[:, :, :9], network.decode(latent[:, :, :3]), 1e-5)
 
 
 @torch.no_grad()
@@ -133,8 +133,8 @@ def test_parity_with_diffusers():
     weights["audio_vae.per_channel_statistics.std-of-means"] = torch.ones(12)
     ours = build(lambda: AudioVAE(config), keys.AUDIO_VAE, InMemory(weights))
     mel, latent = torch.randn(2, 2, 14, 16), torch.randn(2, 3, 5, 4)
-    close(ours.encode(mel), theirs.encode(mel).latent_dist.mode(), 1e-5)
-    close(ours.decode(latent), theirs.decode(latent).sample, 1e-5)
+    assert_close(ours.encode(mel), theirs.encode(mel).latent_dist.mode(), 1e-5)
+    assert_close(ours.decode(latent), theirs.decode(latent).sample, 1e-5)
 
 
 def test_every_parameter_matters():

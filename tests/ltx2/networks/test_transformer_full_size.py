@@ -73,7 +73,7 @@ def fill(network, seed=0):
     return network
 
 
-def compare(network, *, grid, audio_length):
+def assert_same_as_diffusers(network, *, grid, audio_length):
     video, audio = inputs(network, grid=grid, audio_length=audio_length)
     with torch.no_grad():
         ours = network(video, audio)
@@ -107,7 +107,7 @@ def config_of(golden_json, release, **changes):
 def test_a_block_at_full_width_equals_diffusers(golden_json, release):
     config = config_of(golden_json, release, num_layers=1)
     network = fill(on_meta(lambda: Transformer(config)))
-    compare(network, grid=(2, 2, 3), audio_length=5)
+    assert_same_as_diffusers(network, grid=(2, 2, 3), audio_length=5)
 
 
 TINY = {
@@ -130,7 +130,7 @@ TINY = {
 @pytest.mark.parametrize(("grid", "audio_length"), [((3, 4, 5), 7), ((1, 1, 1), 1)])
 def test_other_sizes_equal_diffusers(golden_json, release, grid, audio_length):
     network = fill(on_meta(lambda: Transformer(config_of(golden_json, release, **TINY))), seed=5)
-    compare(network, grid=grid, audio_length=audio_length)
+    assert_same_as_diffusers(network, grid=grid, audio_length=audio_length)
 
 
 @pytest.mark.parametrize("release", RELEASES)

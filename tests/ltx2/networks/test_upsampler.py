@@ -28,7 +28,7 @@ def _seed():
     torch.manual_seed(0)
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
+def assert_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
 
 
@@ -46,8 +46,8 @@ def test_fixture(golden, kind):
     case = golden(f"upsampler_{kind}")
     network = filled(parse(UpsamplerConfig, case.config, "config"), case.weights)
     statistics = SimpleNamespace(mean=case.inputs["mean_of_means"], std=case.inputs["std_of_means"])
-    close(network(case.inputs["latent"]), case.outputs["raw"])
-    close(upsample(network, case.inputs["latent"], statistics), case.outputs["latent"])
+    assert_close(network(case.inputs["latent"]), case.outputs["raw"])
+    assert_close(upsample(network, case.inputs["latent"], statistics), case.outputs["latent"])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_parity_with_diffusers_and_sizes(kind):
     larger = ours(latent)
     scale = config.spatial_factor
     assert larger.shape == (2, 6, config.frames(3), -(-4 * scale // 1), -(-5 * scale // 1))
-    close(larger, theirs(latent), 1e-5)
+    assert_close(larger, theirs(latent), 1e-5)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -97,7 +97,7 @@ def test_the_network_computes_in_the_dtype_asked_for_and_the_input_is_untouched(
     assert exact.dtype == rough.dtype == torch.float32
     assert torch.equal(latent, before)
     assert not torch.equal(exact, rough)
-    close(rough, exact, 0.1)
+    assert_close(rough, exact, 0.1)
 
 
 def test_a_wrong_latent_is_answered():

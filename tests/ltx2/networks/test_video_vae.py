@@ -91,7 +91,7 @@ def as_pixels(video: torch.Tensor) -> torch.Tensor:
     return video.float() / 127.5 - 1
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, **TOLERANCE)
 
 
@@ -100,9 +100,9 @@ class TestFixtures:
     def test_encode(self, golden, name):
         case = golden(name)
         vae, pixels = load(case), as_pixels(case.inputs["video_u8"])
-        close(vae.encode(pixels), case.outputs["latent"])
-        close(vae.encode(pixels[:, :, :1]), case.outputs["latent_first_frame"])
-        close(vae.encode(pixels[:, :, :12]), case.outputs["latent_12_frames"])
+        assert_close(vae.encode(pixels), case.outputs["latent"])
+        assert_close(vae.encode(pixels[:, :, :1]), case.outputs["latent_first_frame"])
+        assert_close(vae.encode(pixels[:, :, :12]), case.outputs["latent_12_frames"])
 
     @pytest.mark.parametrize("name", ["video_vae_20", "video_vae_23"])
     def test_decode(self, golden, name):
@@ -110,14 +110,14 @@ class TestFixtures:
         vae = load(case)
         pixels = vae.decode(case.inputs["latent"])
         assert pixels.shape == (1, 3, 9, 64, 96)
-        close(pixels[:, :, [0, 1, 4, 8]], case.outputs["pixels_frames"])
-        close(pixels[:, :, :, ::3, ::5], case.outputs["pixels_subsampled"])
-        close(vae.decode(case.inputs["latent_tiled"])[:, :, :, ::7, ::11], case.outputs["untiled"])
+        assert_close(pixels[:, :, [0, 1, 4, 8]], case.outputs["pixels_frames"])
+        assert_close(pixels[:, :, :, ::3, ::5], case.outputs["pixels_subsampled"])
+        assert_close(vae.decode(case.inputs["latent_tiled"])[:, :, :, ::7, ::11], case.outputs["untiled"])
 
     def test_encoder_of_the_nested_form(self, golden):
         case = golden("video_vae_25_encoder")
         vae = load(case)
-        close(vae.encode(as_pixels(case.inputs["video_u8"])), case.outputs["latent"])
+        assert_close(vae.encode(as_pixels(case.inputs["video_u8"])), case.outputs["latent"])
         with pytest.raises(LTX2Error, match="has an encoder only"):
             vae.decode(case.outputs["latent"])
 
@@ -126,7 +126,7 @@ class TestFixtures:
         encoder = VideoVAE(read(case.config["vae"])).encoder.state_dict(prefix="vae.encoder.")
         vae = load(replace(case, weights={**encoder, **case.weights}))  # the fixture has no encoder
         pixels = vae.decode(case.inputs["latent"], noise=case.inputs["noise"])
-        close(pixels[:, :, :, ::3, ::5], case.outputs["pixels"])
+        assert_close(pixels[:, :, :, ::3, ::5], case.outputs["pixels"])
 
     def test_decoder_with_timestep_takes_a_generator(self):
         vae = random_vae(tiny("2.0", timestep_conditioning=True))

@@ -53,7 +53,7 @@ def _seed():
     torch.manual_seed(0)
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
+def assert_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
 
 
@@ -96,24 +96,24 @@ def test_fixture_20(golden):
     vocoder = filled(case.config["vocoder"], case.weights)
     assert isinstance(vocoder, PlainVocoder)
     assert vocoder.sample_rate == 24000
-    close(vocoder(case.inputs["mel"]), case.outputs["waveform"], 2e-5)
+    assert_close(vocoder(case.inputs["mel"]), case.outputs["waveform"], 2e-5)
 
 
 def test_fixture_23(case_23, extended):
     assert isinstance(extended, ExtendedVocoder)
     assert extended.sample_rate == 48000
-    close(extended(case_23.inputs["mel"]), case_23.outputs["waveform"], 2e-3)
+    assert_close(extended(case_23.inputs["mel"]), case_23.outputs["waveform"], 2e-3)
 
 
 def test_fixture_23_step_by_step(case_23, extended):
     outputs = case_23.outputs
     low = extended.vocoder(case_23.inputs["mel"])
-    close(low, outputs["waveform_16k"], 2e-5)
+    assert_close(low, outputs["waveform_16k"], 2e-5)
     padded = extended.pad(outputs["waveform_16k"])
     log_mel = extended.analyse(padded)
-    close(log_mel, outputs["bwe_mel"], 1e-3)
-    close(extended.residual(log_mel), outputs["bwe_residual"], 2e-3)
-    close(extended.skip(padded), outputs["bwe_skip"], 2e-5)
+    assert_close(log_mel, outputs["bwe_mel"], 1e-3)
+    assert_close(extended.residual(log_mel), outputs["bwe_residual"], 2e-3)
+    assert_close(extended.skip(padded), outputs["bwe_skip"], 2e-5)
 
 
 @pytest.mark.parametrize("version,rate", [("20", 24000), ("23", 48000)])
@@ -137,7 +137,7 @@ def test_parity_with_diffusers_20():
         resnet_dilations=[[1, 3], [2]],
     )
     mel = torch.randn(2, 2, 7, 64)
-    close(filled(PLAIN, released_names(theirs))(mel), theirs(mel), 1e-5)
+    assert_close(filled(PLAIN, released_names(theirs))(mel), theirs(mel), 1e-5)
 
 
 def diffusers_23(final: str | None) -> LTX2VocoderWithBWE:
@@ -175,7 +175,7 @@ def test_parity_with_diffusers_23():
     mel = torch.randn(2, 2, 5, 64)
     assert ours(mel).shape == (2, 2, 60)
     # In float64: a log-mel in the middle of a random network makes 1e-5 of float32's rounding on either side.
-    close(ours.synthesise(mel.double()), theirs.double()(mel.double()), 1e-9)
+    assert_close(ours.synthesise(mel.double()), theirs.double()(mel.double()), 1e-9)
 
 
 @torch.no_grad()
@@ -189,7 +189,7 @@ def test_the_low_rate_waveform_is_limited_before_the_extension():
     with_tanh = copy.deepcopy(EXTENDED)
     with_tanh["vocoder"]["use_tanh_at_final"] = True
     bounded = filled(with_tanh, released_names(unlimited)).vocoder(mel)
-    close(bounded, torch.tanh(unlimited.vocoder(mel)), 1e-5)
+    assert_close(bounded, torch.tanh(unlimited.vocoder(mel)), 1e-5)
 
 
 @torch.no_grad()
