@@ -61,10 +61,6 @@ class FileId:
         stats = [(file.name, file.stat()) for file in files if file.exists()]
         return cls(path, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
 
-    @property
-    def num_bytes(self) -> int:
-        return sum(size for _, size, _ in self.stamp)
-
 
 @dataclass(frozen=True, repr=False)
 class Recipe:
@@ -102,19 +98,16 @@ class _SingleNetwork(Recipe):
 
     table: ClassVar[NameTable]
     network: ClassVar[Callable[[Any], nn.Module]]
+    config_class: ClassVar[Any]
 
     @classmethod
     def open(cls, path: str | Path) -> Any:
         """Read the headers of `path`. Raises ModelFileError where it is not what is needed here."""
         checkpoint = Checkpoint.open(path)
         section = section_of(checkpoint, cls.table)
-        config = parse(cls.config_type(), section, cls.table.section or "config", checkpoint.name)
+        config = parse(cls.config_class, section, cls.table.section or "config", checkpoint.name)
         audit(on_meta(lambda: cls.network(config)), cls.table, checkpoint)
         return cls(FileId.of(path), config, release_of(checkpoint, cls.table))
-
-    @classmethod
-    def config_type(cls) -> Any:
-        raise NotImplementedError
 
     def build(self) -> nn.Module:
         return build(
@@ -130,10 +123,7 @@ class TransformerRecipe(_SingleNetwork):
     kind = "transformer"
     table = TRANSFORMER
     network = Transformer
-
-    @classmethod
-    def config_type(cls) -> type[TransformerConfig]:
-        return TransformerConfig
+    config_class = TransformerConfig
 
     def with_lora(self, path: str | Path, strength: float) -> TransformerRecipe:
         """This transformer with a LoRA on top. Raises ModelFileError where nothing of it fits."""
@@ -149,10 +139,7 @@ class VideoVAERecipe(_SingleNetwork):
     kind = "video VAE"
     table = VIDEO_VAE
     network = VideoVAE
-
-    @classmethod
-    def config_type(cls) -> type[VideoVAEConfig]:
-        return VideoVAEConfig
+    config_class = VideoVAEConfig
 
     @property
     def image_crf(self) -> int:
@@ -165,10 +152,7 @@ class AudioVAERecipe(_SingleNetwork):
     kind = "audio VAE"
     table = AUDIO_VAE
     network = AudioVAE
-
-    @classmethod
-    def config_type(cls) -> type[AudioVAEConfig]:
-        return AudioVAEConfig
+    config_class = AudioVAEConfig
 
 
 @dataclass(frozen=True, repr=False)
@@ -176,10 +160,7 @@ class VocoderRecipe(_SingleNetwork):
     kind = "vocoder"
     table = VOCODER
     network = Vocoder
-
-    @classmethod
-    def config_type(cls) -> type[VocoderConfig]:
-        return VocoderConfig
+    config_class = VocoderConfig
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,10 +168,7 @@ class UpsamplerRecipe(_SingleNetwork):
     kind = "latent upsampler"
     table = UPSAMPLER
     network = Upsampler
-
-    @classmethod
-    def config_type(cls) -> type[UpsamplerConfig]:
-        return UpsamplerConfig
+    config_class = UpsamplerConfig
 
 
 @dataclass(frozen=True, repr=False)

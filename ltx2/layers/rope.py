@@ -31,9 +31,9 @@ class Rotary:
     sin: Tensor
     interleaved: bool = False
 
-    def to(self, x: Tensor) -> Rotary:
-        """The same tables on the device and in the dtype of `x`."""
-        return Rotary(self.cos.to(x), self.sin.to(x), self.interleaved)
+    def to(self, like: Tensor | torch.dtype) -> Rotary:
+        """The same tables in a dtype, or on the device and in the dtype of a tensor."""
+        return Rotary(self.cos.to(like), self.sin.to(like), self.interleaved)
 
 
 @lru_cache(maxsize=16)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..guidance.guidance import COND, NEUTRAL, UNCOND, Guidance, Pass, combine, plan
 from ..layers.modulation import Levels
-from ..layers.rope import Rotary
 from ..networks.transformer.inputs import Perturbations, StreamInput
 from ..networks.transformer.model import Transformer
 from ..tokens import TokenState
@@ -120,8 +119,9 @@ class _PreparedStream:
         self.passes = passes
         self.is_frozen = not bool(state.mask.any())
         self.mask_levels = Levels.of(state.mask[..., 0].repeat(len(passes), 1).to(device))
-        tables = transformer.rotary(getattr(transformer.config, name), state.positions.to(device))
-        self.rotary, self.exchange_rotary = (_shared(table, dtype) for table in tables)
+        # One table for the whole batch: its elements stand at the same positions.
+        tables = transformer.rotary(getattr(transformer.config, name), state.positions[:1].to(device))
+        self.rotary, self.exchange_rotary = (table.to(dtype) for table in tables)
         chosen = [prompts.negative if one.negative[number] else prompts.positive for one in passes]
         assert None not in chosen, "guidance away from a negative prompt needs one"
         self.context = torch.cat([getattr(context, name).expand(batch, -1, -1) for context in chosen]).to(device, dtype)
@@ -143,11 +143,6 @@ class _PreparedStream:
         timesteps = self.state.mask * sigma
         velocities = velocity.to(latent).chunk(len(self.passes))
         return {one.name: latent - timesteps * v for one, v in zip(self.passes, velocities, strict=True)}
-
-
-def _shared(table: Rotary, dtype: torch.dtype) -> Rotary:
-    """One table for the whole batch: its elements stand at the same positions."""
-    return Rotary(table.cos[:1].to(dtype), table.sin[:1].to(dtype), table.interleaved)
 
 
 def _batch_size(states: tuple[TokenState | None, ...]) -> int:

@@ -5,21 +5,13 @@ Shapes: D width of the embedding, C channels; tables are (rows, C), what they mo
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...layers.modulation import sinusoid
+
 _SINUSOID_DIM = 256
-
-
-def sinusoid(timestep: Tensor) -> Tensor:
-    """(B,) -> (B, 256): cos then sin of t * 10000^(-i/128), in float32."""
-    half = _SINUSOID_DIM // 2
-    index = torch.arange(half, dtype=torch.float32, device=timestep.device)
-    angle = timestep.float()[:, None] * torch.exp(-math.log(10_000) * index / half)
-    return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
 class _Embedding(nn.Module):
@@ -41,7 +33,7 @@ class TimeEmbedder(nn.Module):
 
     def forward(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
         """(B,) -> (B, D)."""
-        return self.timestep_embedder(sinusoid(timestep).to(dtype))
+        return self.timestep_embedder(sinusoid(timestep, _SINUSOID_DIM).to(dtype))
 
 
 def modulation_rows(table: Tensor, embedding: Tensor) -> tuple[Tensor, ...]:

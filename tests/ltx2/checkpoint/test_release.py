@@ -81,7 +81,7 @@ def test_a_stripped_checkpoint_is_recognised_and_its_shapes_agree(released, rele
         assert section_of(checkpoint, table) == released_config(release)[table.section]
     for name, recipe in RECIPES.items():
         if name != "latent upsampler":
-            config = parse(recipe.config_type(), section_of(checkpoint, recipe.table), "config")
+            config = parse(recipe.config_class, section_of(checkpoint, recipe.table), "config")
             assert audit(on_meta(lambda recipe=recipe, config=config: recipe.network(config)), recipe.table, checkpoint)
     assert read_connectors(checkpoint).num_text_states == 49
 
