@@ -8,6 +8,7 @@ frames, then rows, then columns; an audio token is one latent frame with its cha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -31,6 +32,7 @@ class TokenState:
         positions: (B, A, T, 2).
         keyframes: (B, T, 1), above 0 for tokens of keyframes (only 2.5 looks at it); None for audio.
         num_targets: The first so many tokens are the clip; the rest are appended conditions.
+        attention: How strongly tokens see each other (layers.attention.AttentionBias); None sees everything.
     """
 
     latent: Tensor
@@ -39,6 +41,7 @@ class TokenState:
     positions: Tensor
     num_targets: int
     keyframes: Tensor | None = None
+    attention: Any = None
 
     def blended(self, x0: Tensor) -> Tensor:
         """x0 where tokens are generated, the clean latent where they are kept, and between by the mask."""

@@ -6,7 +6,22 @@ from importlib import import_module
 from typing import Any
 
 # In the order in which a graph uses them. They are imported late, for a host must be chosen before.
-_MODULES = ("loaders", "lora", "prompts", "canvas", "guides", "guidance", "sampling", "latents", "decoding", "saving")
+_MODULES = (
+    "loaders",
+    "lora",
+    "prompts",
+    "canvas",
+    "encoding",
+    "guides",
+    "editing",
+    "guidance",
+    "schedules",
+    "sampling",
+    "latents",
+    "storage",
+    "decoding",
+    "saving",
+)
 
 
 def node_classes() -> list[type[Any]]:

@@ -23,6 +23,9 @@ LIBRARY = {
     "sampling": "geometry config tokens layers networks conditioning guidance runtime recipe",
     "latents": "geometry tokens conditioning sampling",
     "decoding": "media networks runtime",
+    "encoding": "geometry media networks runtime latents",
+    "editing": "geometry tokens conditioning latents",
+    "storage": "geometry conditioning sampling latents",
     "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
