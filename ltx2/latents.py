@@ -34,13 +34,24 @@ Latent = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """What our key of a LATENT carries."""
+    """What our key of a LATENT carries.
+
+    Attributes:
+        continues: The latent was cut out of a longer one: its first latent is a full one (8 frames, or 4 mel frames of
+            sound), not the single frame that a clip begins with. Time 0 stays where that single frame would begin.
+    """
 
     frame_rate: float
     conditions: tuple[Condition, ...] = ()
+    continues: bool = False
 
     def __repr__(self) -> str:
-        return f"<{self.frame_rate:g} fps, {len(self.conditions)} conditions>"
+        kind = ", continues" if self.continues else ""
+        return f"<{self.frame_rate:g} fps, {len(self.conditions)} conditions{kind}>"
+
+    def spent(self) -> Clip:
+        """This clip without its conditions."""
+        return replace(self, conditions=())
 
 
 def empty(canvas: Canvas, shrink: int) -> tuple[Latent, Latent]:
@@ -115,12 +126,12 @@ def latents_of(states: States, video: Latent | None, audio: Latent | None) -> tu
         grid = video["samples"].shape[2:]
         results[0] = {
             "samples": unflatten_video(states[0].targets(), tuple(grid)),
-            KEY: Clip(clip_of(video).frame_rate),
+            KEY: clip_of(video).spent(),
         }
     if states[1] is not None and audio is not None:
         results[1] = {"samples": unflatten_audio(states[1].targets(), audio["samples"].shape[1])}
         if isinstance(audio.get(KEY), Clip):
-            results[1][KEY] = Clip(audio[KEY].frame_rate)
+            results[1][KEY] = audio[KEY].spent()
     return results[0], results[1]
 
 
@@ -129,15 +140,23 @@ def _video_state(latent: Latent) -> TokenState:
     grid = tuple(samples.shape[2:])
     mask = latent.get("noise_mask")
     mask = None if mask is None else video_mask(mask, grid, samples.shape[0])
-    state = video_state(samples, clip.frame_rate, mask)
-    for condition in clip.conditions:
-        state = condition.apply(state, grid, clip.frame_rate)
-    return state
+    state = video_state(samples, clip.frame_rate, mask, continues=clip.continues)
+    return _conditioned(state, clip, grid)
 
 
 def _audio_state(latent: Latent) -> TokenState:
     samples, mask = samples_of(latent, "audio"), latent.get("noise_mask")
-    return audio_state(samples, None if mask is None else audio_mask(mask, samples.shape[2]))
+    mask = None if mask is None else audio_mask(mask, samples.shape[2])
+    clip = latent.get(KEY)
+    if not isinstance(clip, Clip):  # sound needs no frame rate
+        return audio_state(samples, mask)
+    return _conditioned(audio_state(samples, mask, continues=clip.continues), clip, (samples.shape[2],))
+
+
+def _conditioned(state: TokenState, clip: Clip, grid: tuple[int, ...]) -> TokenState:
+    for condition in clip.conditions:
+        state = condition.apply(state, grid, clip.frame_rate)
+    return state
 
 
 def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
@@ -203,8 +222,9 @@ def _check_same_clip(video: Latent, audio: Latent) -> None:
         raise LTX2Error(f"video and audio must have one frame rate; got {rate:g} and {other.frame_rate:g}: {_SET_RATE}")
     frames, length = pixel_frames(samples.shape[2]), sound.shape[2]
     expected = max(1, audio_latents(frames, rate))
-    # Doubling in time turns F frames into 2F - 1: half a frame is lost, which can be the difference of one latent.
-    if abs(expected - length) > (times != 1.0):
+    # Doubling in time turns F frames into 2F - 1: half a frame is lost, which can be the difference of one latent. So
+    # can be the rounding of where a longer clip was cut.
+    if abs(expected - length) > (times != 1.0 or clip_of(video).continues):
         raise LTX2Error(
             f"video and audio must be equally long; {frames} frames at {rate:g} per second need {expected} audio "
             f"latents, got {length}: make both with one LTX-2 Empty Latents"

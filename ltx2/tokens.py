@@ -51,6 +51,11 @@ class TokenState:
         """The clip's own tokens of `latent`."""
         return self.latent[:, : self.num_targets]
 
+    @property
+    def num_appended(self) -> int:
+        """How many tokens of conditions stand behind the clip's own."""
+        return self.latent.shape[1] - self.num_targets
+
     def appended(self, clean: Tensor, positions: Tensor, mask: float) -> TokenState:
         """This state with condition tokens (B, T, C) behind it; they start at zero."""
         shape = (*clean.shape[:2], 1)
@@ -67,32 +72,41 @@ class TokenState:
         )
 
 
-def video_state(samples: Tensor, frame_rate: float, mask: Tensor | None = None) -> TokenState:
-    """The tokens of a video latent [B, C, F, H, W]; `mask` [B, 1, F, H, W] (broadcastable), 1 = generate."""
+def video_state(
+    samples: Tensor, frame_rate: float, mask: Tensor | None = None, *, continues: bool = False
+) -> TokenState:
+    """The tokens of a video latent [B, C, F, H, W]; `mask` [B, 1, F, H, W] (broadcastable), 1 = generate.
+
+    `continues`: the clip was cut out of a longer one, so that its first latent is eight frames long as all others.
+    """
     batch, _, frames, height, width = samples.shape
     latent = flatten_video(samples)
     keyframes = torch.zeros(batch, latent.shape[1], 1)
-    # The first latent holds a single frame, which makes it a keyframe whether it is given or generated.
-    keyframes[:, : height * width] = 1.0
+    if not continues:
+        # The first latent holds a single frame, which makes it a keyframe whether it is given or generated.
+        keyframes[:, : height * width] = 1.0
     return TokenState(
         latent=latent,
         clean=latent,
         mask=_token_mask(mask, (batch, 1, frames, height, width)),
-        positions=video_positions((frames, height, width), frame_rate).expand(batch, -1, -1, -1),
+        positions=video_positions((frames, height, width), frame_rate, continues=continues).expand(batch, -1, -1, -1),
         num_targets=latent.shape[1],
         keyframes=keyframes,
     )
 
 
-def audio_state(samples: Tensor, mask: Tensor | None = None) -> TokenState:
-    """The tokens of an audio latent [B, C, T, bins]; `mask` [B, 1, T, 1] (broadcastable), 1 = generate."""
+def audio_state(samples: Tensor, mask: Tensor | None = None, *, continues: bool = False) -> TokenState:
+    """The tokens of an audio latent [B, C, T, bins]; `mask` [B, 1, T, 1] (broadcastable), 1 = generate.
+
+    `continues`: the sound was cut out of a longer one, so that its first latent is four mel frames long as all others.
+    """
     batch, _, length, _ = samples.shape
     latent = flatten_audio(samples)
     return TokenState(
         latent=latent,
         clean=latent,
         mask=_token_mask(mask, (batch, 1, length, 1)),
-        positions=audio_positions(length).expand(batch, -1, -1, -1),
+        positions=audio_positions(length, continues=continues).expand(batch, -1, -1, -1),
         num_targets=length,
     )
 
@@ -119,9 +133,13 @@ def unflatten_audio(tokens: Tensor, channels: int) -> Tensor:
     return rearrange(tokens, "b t (c f) -> b c t f", c=channels).contiguous()
 
 
-def video_positions(grid: tuple[int, int, int], frame_rate: float) -> Tensor:
-    """(1, 3, T, 2) bounds of a latent grid (F, H, W). The first latent is one frame long, all others eight."""
-    frames = (_bounds(grid[0]) * FRAMES_PER_LATENT + 1 - FRAMES_PER_LATENT).clamp_min(0) / frame_rate
+def video_positions(grid: tuple[int, int, int], frame_rate: float, *, continues: bool = False) -> Tensor:
+    """(1, 3, T, 2) bounds of a latent grid (F, H, W). The first latent is one frame long, all others eight.
+
+    Where the clip `continues` a longer one, the first is eight long too and begins at -7 frames.
+    """
+    frames = _bounds(grid[0]) * FRAMES_PER_LATENT + 1 - FRAMES_PER_LATENT
+    frames = (frames if continues else frames.clamp_min(0)) / frame_rate
     return _grid_positions(frames, _bounds(grid[1]) * PIXELS_PER_LATENT, _bounds(grid[2]) * PIXELS_PER_LATENT)
 
 
@@ -138,9 +156,13 @@ def frame_positions(frame: int, num_frames: int, grid: tuple[int, int, int], fra
     )
 
 
-def audio_positions(length: int) -> Tensor:
-    """(1, 1, T, 2) bounds in seconds. The first latent is one mel frame long, all others four."""
-    mel_frames = (_bounds(length) * _MEL_FRAMES_PER_LATENT + 1 - _MEL_FRAMES_PER_LATENT).clamp_min(0)
+def audio_positions(length: int, *, continues: bool = False) -> Tensor:
+    """(1, 1, T, 2) bounds in seconds. The first latent is one mel frame long, all others four.
+
+    Where the sound `continues` a longer one, the first is four long too and begins at -3 mel frames.
+    """
+    mel_frames = _bounds(length) * _MEL_FRAMES_PER_LATENT + 1 - _MEL_FRAMES_PER_LATENT
+    mel_frames = mel_frames if continues else mel_frames.clamp_min(0)
     # In this order: the fastest rotary frequency turns a difference in the last bit into a thousandth of a radian.
     return (mel_frames * _HOP / _SAMPLE_RATE)[None, None]
 

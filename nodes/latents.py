@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class UpsampleLatent(io.ComfyNode):
             larger = upsample(network, samples.to(device).float(), vae.statistics, dtype=dtype).float().cpu()
             on_step(1, 1)
         rate = clip.frame_rate * (2 if upsampler.config.temporal_upsample else 1)
-        return io.NodeOutput({"samples": larger, latents.KEY: latents.Clip(rate)})
+        return io.NodeOutput({"samples": larger, latents.KEY: replace(clip.spent(), frame_rate=rate)})
 
 
 class SetFrameRate(io.ComfyNode):

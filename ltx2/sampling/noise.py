@@ -19,12 +19,12 @@ _SEED_OFFSETS = {"step": 10_000, "substep": 20_000}
 
 
 def draw(
-    seed: int, video: Tensor | None, audio: Tensor | None, num_appended: int = 0
+    seed: int, video: Tensor | None, audio: Tensor | None, num_appended: tuple[int, int] = (0, 0)
 ) -> tuple[Tensor | None, Tensor | None]:
     """Unit noise tokens for a video latent [B, C, F, H, W] and an audio latent [B, C, T, bins].
 
-    One CPU generator, fp32, in the order of the latents, video then audio, then the tokens appended to the video: the
-    same on every device, and the noise that ComfyUI draws for the seed.
+    One CPU generator, fp32, in the order of the latents, video then audio, then the tokens appended to the video, then
+    those appended to the sound: the same on every device, and the noise that ComfyUI draws for the seed.
 
     Raises:
         LTX2Error: seed outside 0 to 2^53 - 1.
@@ -35,7 +35,7 @@ def draw(
 
 
 def step_noise(
-    seed: int, video: Tensor | None, audio: Tensor | None, num_appended: int, *, standardised: bool
+    seed: int, video: Tensor | None, audio: Tensor | None, num_appended: tuple[int, int], *, standardised: bool
 ) -> Callable[[str, int], tuple[Tensor | None, Tensor | None]]:
     """What stochastic solvers draw, step by step: seeded apart from the start, and apart for each kind.
 
@@ -61,17 +61,25 @@ def standardise(noise: Tensor) -> Tensor:
 
 
 def _draw(
-    generator: torch.Generator, video: Tensor | None, audio: Tensor | None, num_appended: int
+    generator: torch.Generator, video: Tensor | None, audio: Tensor | None, num_appended: tuple[int, int]
 ) -> tuple[Tensor | None, Tensor | None]:
     video_noise = audio_noise = None
     if video is not None:
         video_noise = flatten_video(torch.randn(video.shape, generator=generator))
     if audio is not None:
         audio_noise = flatten_audio(torch.randn(audio.shape, generator=generator))
-    if video is not None and video_noise is not None and num_appended:
-        shape = (video.shape[0], num_appended, video.shape[1])
-        video_noise = torch.cat((video_noise, torch.randn(shape, generator=generator)), 1)
-    return video_noise, audio_noise
+    return tuple(
+        None if tokens is None else _extended(tokens, count, generator)
+        for tokens, count in zip((video_noise, audio_noise), num_appended, strict=True)
+    )
+
+
+def _extended(tokens: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """(B, T, C) -> (B, T + count, C)"""
+    if not count:
+        return tokens
+    more = torch.randn((tokens.shape[0], count, tokens.shape[2]), generator=generator)
+    return torch.cat((tokens, more), 1)
 
 
 def noised(state: TokenState, noise: Tensor, scale: float) -> TokenState:

@@ -41,7 +41,7 @@ def run(
     sigmas = check_sigmas(sigmas)
     _check_channels(transformer, states)
     video, audio = (None if latent is None else latent["samples"] for latent in latents)
-    num_appended = 0 if states[0] is None else states[0].latent.shape[1] - states[0].num_targets
+    num_appended = tuple(state.num_appended if state else 0 for state in states)
     noisy = start(states, draw(seed, video, audio, num_appended), float(sigmas[0]))
     with torch.no_grad():
         denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype)

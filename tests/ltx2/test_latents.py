@@ -1,5 +1,7 @@
 """What a LATENT means: checks, masks, conditions, and results that carry none of them."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -172,3 +174,57 @@ def test_constants_on_sockets_are_answered(value):
     for use in (clip_of, lambda latent: with_frame_rate(latent, 24.0), lambda latent: samples_of(latent, "video")):
         with pytest.raises(LTX2Error):
             use(value)
+
+
+@pytest.mark.parametrize("rate", [24.0, 25.0])
+def test_a_clip_cut_out_of_a_longer_one_begins_before_its_first_frame(clip, rate):
+    video, audio = (with_frame_rate(latent, rate) for latent in clip)
+    cut = ({**video, KEY: Clip(rate, continues=True)}, {**audio, KEY: Clip(rate, continues=True)})
+    whole = states_of(video, None)[0], states_of(None, audio)[1]
+    states = states_of(cut[0], None)[0], states_of(None, cut[1])[1]
+    torch.testing.assert_close(states[0].positions[0, 0, 0] * rate, torch.tensor([-7.0, 1.0]))
+    torch.testing.assert_close(states[1].positions[0, 0, 0], torch.tensor([-0.03, 0.01]))
+    assert torch.equal(states[0].positions[:, :, 8:], whole[0].positions[:, :, 8:])
+    assert torch.equal(states[1].positions[:, :, 1:], whole[1].positions[:, :, 1:])
+    assert not states[0].keyframes.any()
+    assert whole[0].keyframes[0, :, 0].tolist() == [1.0] * 8 + [0.0] * 16
+
+
+def test_a_cut_clip_stays_one(clip):
+    video, audio = ({**latent, KEY: Clip(25.0, (_guide(),), continues=True)} for latent in clip)
+    assert with_frame_rate(video, 24.0)[KEY].continues
+    assert with_conditions(video, ())[KEY].continues
+    plain = {**audio, KEY: Clip(25.0, continues=True)}
+    results = latents_of(states_of(video, plain), video, plain)
+    for result in results:
+        assert result[KEY].continues
+        assert result[KEY].conditions == ()
+
+
+def test_a_cut_clip_may_have_a_latent_of_sound_more_or_less(clip):
+    video, audio = clip
+    cut = {**video, KEY: Clip(25.0, continues=True)}
+    shorter = {**audio, "samples": audio["samples"][:, :, :-1]}
+    assert states_of(cut, shorter)[1].num_targets == 16
+    with pytest.raises(LTX2Error, match="equally long"):
+        states_of(video, shorter)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A condition of sound: notes what it is applied to."""
+
+    def apply(self, state, grid, frame_rate):
+        assert (grid, frame_rate) == ((17,), 25.0)
+        return state.appended(torch.full((1, 2, 128), 3.0), torch.zeros(1, 1, 2, 2), 0.0)
+
+
+def test_sound_carries_conditions_too(clip):
+    _, audio = clip
+    voiced = with_conditions(audio, (Voice(),))
+    state = states_of(None, voiced)[1]
+    assert (state.num_targets, state.num_appended) == (17, 2)
+    assert state.clean[0, 17:].eq(3).all()
+    _, result = latents_of((None, state), None, voiced)
+    assert result["samples"].shape == audio["samples"].shape
+    assert result[KEY].conditions == ()
