@@ -136,6 +136,7 @@ class _PreparedStream:
             rotary=self.rotary,
             exchange_rotary=self.exchange_rotary,
             keyframes=self.keyframes,
+            attention_bias=self.state.attention,
         )
 
     def x0(self, latent: Tensor, velocity: Tensor, sigma: float) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ...layers.attention import AttentionBias
 from ...layers.modulation import Levels
 from ...layers.rope import Rotary
 
@@ -26,7 +27,7 @@ class StreamInput:
         context: (B, S, D) text context of this modality.
         rotary: Tables for self-attention, over all axes.
         exchange_rotary: Tables for the audio-video exchange, over time alone.
-        attention_bias: Added to the self-attention logits, (B or 1, 1, T, T); None attends everywhere.
+        attention_bias: Added to the self-attention logits; None attends everywhere.
         keyframes: (B or 1, T, 1), above 0 where a token belongs to a keyframe (2.5).
         is_updated: False leaves the stream as it is; the other one still sees it.
     """
@@ -37,7 +38,7 @@ class StreamInput:
     context: Tensor
     rotary: Rotary
     exchange_rotary: Rotary
-    attention_bias: Tensor | None = None
+    attention_bias: AttentionBias | None = None
     keyframes: Tensor | None = None
     is_updated: bool = True
 
@@ -88,6 +89,6 @@ class Perturbations:
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Attention strengths (B, T, T) in [0, 1] as a bias (B, 1, T, T) on the logits: log(m), and out of reach at 0."""
+    """Attention strengths (B, Q, T) in [0, 1] as a bias (B, 1, Q, T) on the logits: log(m), and out of reach at 0."""
     lowest = torch.finfo(dtype).min
     return torch.where(mask > 0, mask.clamp_min(torch.finfo(mask.dtype).tiny).log(), lowest).to(dtype)[:, None]

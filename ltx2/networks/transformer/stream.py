@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...config.transformer import StreamConfig, TransformerConfig
-from ...layers.attention import Attention
+from ...layers.attention import Attention, AttentionBias
 from ...layers.feed_forward import FeedForward
 from ...layers.modulation import Levels, add_gated, modulate
 from ...layers.norms import rms_norm
@@ -37,7 +37,7 @@ class StreamConditions:
     exchange_gate: Tensor | None
     rotary: Rotary
     exchange_rotary: Rotary
-    attention_bias: Tensor | None
+    attention_bias: AttentionBias | None
     is_updated: bool
 
 
