@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .solvers import Denoise, Injection, Latents, each
 
-#: Stands in for a final 0, where the logarithm ends; one more prediction there gives the result.
+#: Stands in for a final 0 (and for what lies just above it), where the logarithm ends; one more prediction there
+#: gives the result.
 _LAST = 0.0011
 _ETA = 0.5
 _REFINEMENTS = 100
@@ -23,7 +24,7 @@ def res_2s(denoise: Denoise, x: Latents, sigmas: Tensor, injection: Injection, *
     levels = sigmas.tolist()
     ends_at_zero = levels[-1] == 0
     if ends_at_zero:
-        levels[-1] = _LAST
+        levels = [*(sigma for sigma in levels if sigma > _LAST), _LAST]
     for step, (sigma, following) in enumerate(pairwise(levels)):
         h, middle = math.log(sigma / following), math.sqrt(sigma * following)
         a21, b1, b2 = coefficients(h)

@@ -14,6 +14,7 @@ from .denoiser import Denoiser, Prompts
 from .noise import draw, step_noise
 from .res_2s import res_2s
 from .sample import States, sample, start
+from .schedules import check_sigmas
 from .solvers import Solver
 
 
@@ -47,20 +48,6 @@ def run(
         denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype)
         noise = step_noise(seed, video, audio, num_appended, standardised=solver is res_2s)
         return sample(denoiser, noisy, sigmas, solver, noise, on_step)
-
-
-def check_sigmas(sigmas: Any) -> Tensor:
-    """`sigmas` as fp32 on the CPU. Raises LTX2Error unless they fall from at most 1 to at least 0."""
-    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1 or len(sigmas) < 2:
-        raise LTX2Error(f"sigmas must be a list of at least two noise levels; got {sigmas!r}: connect LTX-2 Schedule")
-    sigmas = sigmas.float().cpu()
-    falls = bool((sigmas[1:] < sigmas[:-1]).all())
-    if not falls or sigmas[0] > 1 or sigmas[-1] < 0:
-        raise LTX2Error(
-            "sigmas must fall from at most 1 to at least 0; got "
-            f"{', '.join(f'{sigma:g}' for sigma in sigmas.tolist()[:12])}: connect LTX-2 Schedule"
-        )
-    return sigmas
 
 
 def _check_channels(transformer: Transformer, states: States) -> None:
