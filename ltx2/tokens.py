@@ -19,6 +19,8 @@ from .geometry import FRAMES_PER_LATENT, PIXELS_PER_LATENT
 # An audio latent is four mel frames, each a hop of 160 samples at 16 kHz.
 _MEL_FRAMES_PER_LATENT = 4
 _HOP, _SAMPLE_RATE = 160, 16000
+# Seconds between a reference sound and the clip.
+_PAUSE = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,8 @@ class TokenState:
         positions: (B, A, T, 2).
         keyframes: (B, T, 1), above 0 for tokens of keyframes (only 2.5 looks at it); None for audio.
         num_targets: The first so many tokens are the clip; the rest are appended conditions.
-        attention: How strongly tokens see each other (layers.attention.AttentionBias); None sees everything.
+        attention: How strongly tokens see each other (layers.attention.AttentionBias) and, where tokens are appended,
+            an `appended(count)` of its own; None sees everything.
     """
 
     latent: Tensor
@@ -56,19 +59,24 @@ class TokenState:
         """How many tokens of conditions stand behind the clip's own."""
         return self.latent.shape[1] - self.num_targets
 
-    def appended(self, clean: Tensor, positions: Tensor, mask: float) -> TokenState:
-        """This state with condition tokens (B, T, C) behind it; they start at zero."""
-        shape = (*clean.shape[:2], 1)
+    def appended(
+        self, clean: Tensor, positions: Tensor, mask: float, *, latent: Tensor | None = None, keyframe: float = 0.0
+    ) -> TokenState:
+        """This state with condition tokens (1 or B, T, C) behind it; they start at `latent`, or at zero."""
+        batch, shape = self.clean.shape[0], (self.clean.shape[0], clean.shape[1], 1)
+        clean = clean.expand(batch, -1, -1)
+        start = torch.zeros_like(clean) if latent is None else latent.expand(batch, -1, -1)
         keyframes = self.keyframes
         if keyframes is not None:
-            keyframes = torch.cat((keyframes, clean.new_zeros(shape)), 1)
+            keyframes = torch.cat((keyframes, clean.new_full(shape, keyframe)), 1)
         return replace(
             self,
-            latent=torch.cat((self.latent, torch.zeros_like(clean)), 1),
+            latent=torch.cat((self.latent, start), 1),
             clean=torch.cat((self.clean, clean), 1),
             mask=torch.cat((self.mask, clean.new_full(shape, mask)), 1),
-            positions=torch.cat((self.positions, positions.expand(clean.shape[0], -1, -1, -1)), 2),
+            positions=torch.cat((self.positions, positions.expand(batch, -1, -1, -1)), 2),
             keyframes=keyframes,
+            attention=None if self.attention is None else self.attention.appended(clean.shape[1]),
         )
 
 
@@ -156,6 +164,20 @@ def frame_positions(frame: int, num_frames: int, grid: tuple[int, int, int], fra
     )
 
 
+def reference_positions(
+    grid: tuple[int, int, int], frame_rate: float, *, spatial: int = 1, temporal: int = 1
+) -> Tensor:
+    """(1, 3, T, 2) bounds of a reference `spatial` times coarser than the clip, and `temporal` times in time.
+
+    Its frames are 0, 1, 1 + temporal, 1 + 2 temporal, ... of the clip.
+    """
+    frames = (_bounds(grid[0]) * FRAMES_PER_LATENT + 1 - FRAMES_PER_LATENT).clamp_min(0)
+    # In this order, as above all: the last bit counts.
+    seconds = (frames / (frame_rate / temporal) - (temporal - 1) / frame_rate).clamp_min(0)
+    step = PIXELS_PER_LATENT * spatial
+    return _grid_positions(seconds, _bounds(grid[1]) * step, _bounds(grid[2]) * step)
+
+
 def audio_positions(length: int, *, continues: bool = False) -> Tensor:
     """(1, 1, T, 2) bounds in seconds. The first latent is one mel frame long, all others four.
 
@@ -165,6 +187,18 @@ def audio_positions(length: int, *, continues: bool = False) -> Tensor:
     mel_frames = mel_frames if continues else mel_frames.clamp_min(0)
     # In this order: the fastest rotary frequency turns a difference in the last bit into a thousandth of a radian.
     return (mel_frames * _HOP / _SAMPLE_RATE)[None, None]
+
+
+def voice_positions(length: int) -> Tensor:
+    """(1, 1, T, 2) bounds in seconds of a reference sound that ends 0.04 s before the clip begins."""
+    positions = audio_positions(length)
+    return positions - positions[0, 0, -1, 1] - _PAUSE
+
+
+def within(positions: Tensor, start: float, end: float) -> Tensor:
+    """(B, T, 1): 1 for tokens that overlap the seconds [start, end), 0 for others; of positions (B, A, T, 2)."""
+    time = positions[:, 0]
+    return ((time[..., 1] > start) & (time[..., 0] < end)).float()[..., None]
 
 
 def _bounds(count: int) -> Tensor:

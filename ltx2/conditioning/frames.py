@@ -17,8 +17,8 @@ from ..tokens import TokenState, flatten_video, frame_positions
 class Condition(Protocol):
     """A condition that is encoded and ready to be applied."""
 
-    def apply(self, state: TokenState, grid: tuple[int, int, int], frame_rate: float) -> TokenState:
-        """`state` with this condition, for a target of `grid` latents."""
+    def apply(self, state: TokenState, grid: tuple[int, ...], frame_rate: float) -> TokenState:
+        """`state` with this condition, for a target of `grid` latents: (F, H, W) of a video, (T,) of a sound."""
         ...
 
 
@@ -66,8 +66,7 @@ class AppendedFrames:
         _check_size(self.latent, grid)
         frames, height, width = self.latent.shape[2:]
         positions = frame_positions(self.frame, self.num_frames, (frames, height, width), frame_rate)
-        clean = flatten_video(self.latent).expand(state.clean.shape[0], -1, -1)
-        return state.appended(clean, positions, 1 - self.strength)
+        return state.appended(flatten_video(self.latent), positions, 1 - self.strength)
 
 
 def _check_size(latent: Tensor, grid: tuple[int, int, int]) -> None:
