@@ -134,9 +134,15 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _run_into(output: Path, arguments: argparse.Namespace, cancellation: Cancellation) -> list[Path]:
     """Run the graph with `output` as the output folder; the files that it saved."""
+    from .nodes.host.headless.folders import user_cache
     from .nodes.host.headless.session import run_graph, saved_files, session
 
-    options = {"device": arguments.device, "metadata": not arguments.disable_metadata, "cancellation": cancellation}
+    options = {
+        "cache": user_cache(),
+        "device": arguments.device,
+        "metadata": not arguments.disable_metadata,
+        "cancellation": cancellation,
+    }
     with session(arguments.models, arguments.input, output, **options) as executor:
         graph = _changed(_read(arguments.graph, executor), arguments, executor)
         plan = executor.validate(graph.prompt)

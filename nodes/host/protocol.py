@@ -45,6 +45,10 @@ class Host(Protocol):
         """A fresh path (not yet existing) in the temp folder."""
         ...
 
+    def cache_folder(self) -> Path:
+        """The pack's own folder for what may be kept from run to run and can always be made again; it may not exist."""
+        ...
+
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
         """(absolute path of the next free file for `prefix` in the output folder, its sub-folder for the UI).
 

@@ -17,6 +17,7 @@ LIBRARY = {
     "precision": "",
     "checkpoint": "config networks precision",
     "recipe": "config networks precision checkpoint",
+    "prompting": "config networks checkpoint recipe media",
     "runtime": "geometry config networks precision checkpoint recipe",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",

@@ -25,6 +25,12 @@ def load_pack(name: str = PACK):
     return sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path_factory):
+    """Commands keep prompts for the next run; tests must not find those of earlier ones, nor leave any."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def pack():
     """`pack("nodes.host")` imports that module of the pack."""

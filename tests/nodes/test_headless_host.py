@@ -228,3 +228,18 @@ def test_names_that_no_file_system_takes_are_refused(pack, host, tmp_path):
     with pytest.raises(error, match="cannot be made .*too long.*; check"):
         host.save_path("/".join(["x" * 200] * 30), ".mp4", 8, 8)
     assert list((tmp_path / "output").iterdir()) == []
+
+
+def test_what_is_kept_lies_where_the_host_was_told_or_goes_with_it(pack, tmp_path):
+    headless = pack("nodes.host.headless.host")
+    with headless.HeadlessHost(temp=tmp_path / "temp", cache=tmp_path / "kept") as host:
+        assert host.cache_folder() == tmp_path / "kept"
+    with headless.HeadlessHost(temp=tmp_path / "temp") as host:
+        host.cache_folder().mkdir()
+    assert not list((tmp_path / "temp").iterdir())
+
+
+def test_a_user_has_one_cache(pack, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    assert pack("nodes.host.headless.folders").user_cache() == tmp_path / "comfyui-ltx2"

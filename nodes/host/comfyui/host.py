@@ -46,6 +46,9 @@ class ComfyHost:
     def temp_file(self, suffix: str) -> Path:
         return folders.temp_file(suffix)
 
+    def cache_folder(self) -> Path:
+        return folders.cache_folder()
+
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
         return folders.save_path(prefix, suffix, width, height)
 

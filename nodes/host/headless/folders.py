@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import weakref
@@ -31,13 +33,25 @@ def contained(folder: Path, name: str) -> Path:
     return folder.joinpath(*parts)
 
 
+def user_cache() -> Path:
+    """The folder of this user for what programs keep from run to run, as each system has it."""
+    if sys.platform == "win32":
+        root = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "comfyui-ltx2"
+
+
 class Folders:
     """The folders of one host; the temp folder exists from its first use until `close` or the end of the process."""
 
-    def __init__(self, models: Path, input: Path, output: Path, temp: Path | None = None):
+    def __init__(self, models: Path, input: Path, output: Path, temp: Path | None = None, cache: Path | None = None):
         self.models = models.absolute()
         self.input = input.absolute()
         self.output = output.absolute()
+        self._cache = cache
         self._temp_parent = temp
         self._temp: Path | None = None
         self._remove_temp = lambda: None
@@ -93,6 +107,11 @@ class Folders:
     def temp_file(self, suffix: str) -> Path:
         self._num_temp_files += 1
         return self.temp / f"{self._num_temp_files:05}{suffix}"
+
+    @property
+    def cache(self) -> Path:
+        """Where what is kept goes: the folder that was given, or one that goes with the temp folder."""
+        return self._cache or self.temp / "cache"
 
     def close(self) -> None:
         """Remove the temp folder."""

@@ -24,6 +24,7 @@ class HeadlessHost:
     Args:
         models, input, output: folders; models has ComfyUI's sub-folders (checkpoints, loras, ...).
         temp: where the temp folder is made; None for the system's place.
+        cache: what is kept from run to run; None for a folder in the temp folder, so that nothing is.
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
         metadata: whether workflows may be written into produced files.
         stream: where progress goes; None for stderr.
@@ -40,12 +41,13 @@ class HeadlessHost:
         output: Path = Path("output"),
         *,
         temp: Path | None = None,
+        cache: Path | None = None,
         device: str = "auto",
         metadata: bool = True,
         cancellation: Cancellation | None = None,
         stream: TextIO | None = None,
     ):
-        self.folders = Folders(models, input, output, temp)
+        self.folders = Folders(models, input, output, temp, cache)
         self.cancellation = cancellation or Cancellation()
         self.progress_lines = Progress(self.cancellation, stream)
         self._memory = DeviceMemory(_device(device))
@@ -71,6 +73,9 @@ class HeadlessHost:
 
     def temp_file(self, suffix: str) -> Path:
         return self.folders.temp_file(suffix)
+
+    def cache_folder(self) -> Path:
+        return self.folders.cache
 
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
         return self.folders.save_path(prefix, suffix, width, height)
