@@ -18,7 +18,11 @@ from torch import nn
 from .checkpoint.gemma import check_fits, load_gemma, load_tokenizer, read_config
 from .checkpoint.keys import AUDIO_VAE, GEMMA, TEXT, TRANSFORMER, UPSAMPLER, VIDEO_VAE, VOCODER, NameTable
 from .checkpoint.load import audit, build, on_meta
-from .checkpoint.lora import Lora, merge_of
+from .checkpoint.lora import Lora
+from .checkpoint.lora_metadata import reference_scale
+from .checkpoint.lora_report import report
+from .checkpoint.lora_stack import LoraStack, Restack, StackedLora, put_beside_layers
+from .checkpoint.lora_use import LoraUse, block_range
 from .checkpoint.reader import Checkpoint
 from .checkpoint.release import release_of, require_component, section_of
 from .config.audio_vae import AudioVAEConfig
@@ -62,13 +66,36 @@ class FileId:
         return cls(path, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
 
 
+@dataclass(frozen=True)
+class LoraEntry:
+    """A LoRA on a network: its file, how it is put there, and the reference that it was trained with.
+
+    Attributes:
+        reference_scale: (spatial, temporal) factor by which an IC-LoRA's reference is smaller; None where its file
+            states none.
+    """
+
+    file: FileId
+    use: LoraUse
+    reference_scale: tuple[int, int] | None = None
+
+    @property
+    def strength(self) -> float:
+        return self.use.strength
+
+    @classmethod
+    def of(cls, lora: Lora, use: LoraUse) -> LoraEntry:
+        checkpoint = lora.checkpoint
+        return cls(FileId.of(checkpoint.path), use, reference_scale(checkpoint.metadata, checkpoint.name))
+
+
 @dataclass(frozen=True, repr=False)
 class Recipe:
     """One network: its file, its config, and what was stacked onto it.
 
     Attributes:
         release: "2.0", "2.3", "2.5", or "any".
-        loras: (file, strength) in the order in which they were added.
+        loras: in the order in which they were added.
     """
 
     kind: ClassVar[str] = "network"
@@ -76,7 +103,7 @@ class Recipe:
     file: FileId
     config: Any
     release: str
-    loras: tuple[tuple[FileId, float], ...] = ()
+    loras: tuple[LoraEntry, ...] = ()
     lease: Lease | None = field(default_factory=Lease, compare=False)
 
     def __repr__(self) -> str:
@@ -88,8 +115,20 @@ class Recipe:
         return replace(self, lease=None)
 
     def build(self) -> nn.Module:
-        """The network, its weights mapped from the file and its LoRAs merged."""
+        """The network, its weights mapped from the file and its LoRAs merged or beside them."""
         raise NotImplementedError
+
+    def restack(self, built: Recipe) -> Restack | None:
+        """What makes this recipe's network of that of `built`; None where the two differ in more than their LoRAs."""
+        if type(built) is not type(self) or replace(built, loras=self.loras) != self:
+            return None
+        # Of a LoRA file that has changed since, nobody knows any more what it did.
+        if any(FileId.of(entry.file.path) != entry.file for entry in built.loras):
+            return None
+        return self._restack(built)
+
+    def _restack(self, built: Recipe) -> Restack | None:
+        return None
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,12 +149,18 @@ class _SingleNetwork(Recipe):
         return cls(FileId.of(path), config, release_of(checkpoint, cls.table))
 
     def build(self) -> nn.Module:
-        return build(
-            lambda: type(self).network(self.config), self.table, Checkpoint.open(self.file.path), self._merge()
+        stack = self._stack()
+        network = build(lambda: type(self).network(self.config), self.table, Checkpoint.open(self.file.path), stack)
+        put_beside_layers(network, stack)
+        return network
+
+    def _restack(self, built: Recipe) -> Restack:
+        return Restack(
+            _stack(built.loras, "transformer"), self._stack(), self.table, lambda: Checkpoint.open(self.file.path)
         )
 
-    def _merge(self) -> Any:
-        return merge_of(_opened(self.loras), "transformer")
+    def _stack(self) -> LoraStack:
+        return _stack(self.loras, "transformer")
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,13 +170,31 @@ class TransformerRecipe(_SingleNetwork):
     network = Transformer
     config_class = TransformerConfig
 
-    def with_lora(self, path: str | Path, strength: float) -> TransformerRecipe:
-        """This transformer with a LoRA on top. Raises ModelFileError where nothing of it fits."""
-        lora = Lora.open(Path(path))
+    @property
+    def reference_scale(self) -> tuple[int, int] | None:
+        """(spatial, temporal) factor of the reference, of the last LoRA that states one; None where none does."""
+        return next((entry.reference_scale for entry in reversed(self.loras) if entry.reference_scale), None)
+
+    def with_lora(self, path: str | Path, strength: float, **options: Any) -> TransformerRecipe:
+        """This transformer with a LoRA on top; `options` are LoraUse's other fields.
+
+        Raises:
+            ModelFileError: nothing of it fits, or its metadata is malformed.
+            LTX2Error: there are no such blocks.
+        """
+        lora, use = Lora.open(Path(path)), self._use(strength, options)
         if not lora.transformer:
             return self
-        lora.check(_shapes(Transformer, self.config), lora.transformer, self.kind)
-        return replace(self, loras=(*self.loras, (FileId.of(path), strength)), lease=Lease())
+        lora.check(self.shapes(), lora.transformer, self.kind, use)
+        return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)), lease=Lease())
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every weight by our name."""
+        return _shapes(Transformer, self.config)
+
+    def _use(self, strength: float, options: Mapping[str, Any]) -> LoraUse:
+        use = LoraUse(strength, **options)
+        return use if use.blocks is None else replace(use, blocks=block_range(*use.blocks, self.config.num_layers))
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,40 +255,55 @@ class TextEncoderRecipe(Recipe):
         release = release_of(weights, TEXT)
         return cls(FileId.of(gemma), gemma_config, release, checkpoint=FileId.of(checkpoint), connectors=connectors)
 
-    def with_lora(self, path: str | Path, strength: float) -> TextEncoderRecipe:
-        """These connectors with a LoRA on top; Gemma itself is never changed."""
-        lora = Lora.open(Path(path))
+    def with_lora(self, path: str | Path, strength: float, **options: Any) -> TextEncoderRecipe:
+        """These connectors with a LoRA on top; Gemma itself is never changed. `options` are LoraUse's other fields."""
+        lora, use = Lora.open(Path(path)), LoraUse(strength, **options)
         if not lora.text:
             return self
-        lora.check(_shapes(TextConnectors, self.connectors), lora.text, "text connectors")
-        return replace(self, loras=(*self.loras, (FileId.of(path), strength)), lease=Lease())
+        lora.check(self.shapes(), lora.text, "text connectors", use)
+        return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)), lease=Lease())
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every weight of the connectors by our name."""
+        return _shapes(TextConnectors, self.connectors)
 
     def build(self) -> TextEncoder:
-        text = Checkpoint.open(self.file.path)
-        merge = merge_of(_opened(self.loras), "text")
+        text, stack = Checkpoint.open(self.file.path), _stack(self.loras, "text")
         source = Checkpoint.open(self.checkpoint.path)
-        connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, merge)
+        connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack)
+        put_beside_layers(connectors, stack)
         config: GemmaConfig = self.config
         return TextEncoder(load_tokenizer(text), load_gemma(text, config), connectors)
 
+    def _restack(self, built: Recipe) -> Restack:
+        old, new = _stack(built.loras, "text"), _stack(self.loras, "text")
+        source = self.checkpoint.path
+        return Restack(old, new, TEXT, lambda: Checkpoint.open(source), lambda encoder: encoder.connectors)  # type: ignore[return-value]
+
 
 def with_lora(
-    transformer: TransformerRecipe, text_encoder: TextEncoderRecipe | None, path: str | Path, strength: float
-) -> tuple[TransformerRecipe, TextEncoderRecipe | None]:
-    """Both with a LoRA on top, as far as it changes them.
+    transformer: TransformerRecipe,
+    text_encoder: TextEncoderRecipe | None,
+    path: str | Path,
+    strength: float,
+    **options: Any,
+) -> tuple[TransformerRecipe, TextEncoderRecipe | None, str]:
+    """Both with a LoRA on top, as far as it changes them, and in words what it changes.
 
     Raises:
         ModelFileError: it fits neither, or changes only text connectors and there are none to change.
     """
-    lora = Lora.open(Path(path))
+    lora, use = Lora.open(Path(path)), transformer._use(strength, options)
     if text_encoder is None and lora.text:
         cure = "connect the text encoder to the LTX-2 LoRA node too"
         name = lora.checkpoint.name
         if not lora.transformer:
             raise ModelFileError(f"{name} changes only the text connectors: {cure}")
         logger.warning("%s: its %d changes of the text connectors are left out: %s", name, len(lora.text), cure)
-    text_encoder = text_encoder and text_encoder.with_lora(path, strength)
-    return transformer.with_lora(path, strength), text_encoder
+    options = {**options, "blocks": use.blocks}
+    words = report(lora, use, transformer.shapes(), text_encoder and text_encoder.shapes())
+    text_encoder = text_encoder and text_encoder.with_lora(path, strength, **options)
+    return transformer.with_lora(path, strength, **options), text_encoder, words
 
 
 def read_connectors(checkpoint: Checkpoint) -> ConnectorsConfig:
@@ -243,8 +321,10 @@ def read_connectors(checkpoint: Checkpoint) -> ConnectorsConfig:
     return config.with_projection_width(shape[1])
 
 
-def _opened(loras: tuple[tuple[FileId, float], ...]) -> list[tuple[Lora, float]]:
-    return [(Lora.open(file.path), strength) for file, strength in loras]
+def _stack(entries: tuple[LoraEntry, ...], kind: str) -> LoraStack:
+    """The stack for the "transformer" or the "text" part of a model."""
+    opened = [(entry, Lora.open(entry.file.path)) for entry in entries]
+    return LoraStack(tuple(StackedLora(entry.file, lora, getattr(lora, kind), entry.use) for entry, lora in opened))
 
 
 @lru_cache(maxsize=8)

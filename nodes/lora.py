@@ -50,7 +50,7 @@ class Lora(io.ComfyNode):
         sockets.require(transformer, TransformerRecipe, "transformer", "an LTX-2 loader or LTX-2 LoRA")
         kinds = (TextEncoderRecipe, type(None))
         sockets.require(text_encoder, kinds, "text_encoder", "an LTX-2 loader or LTX-2 LoRA")
-        return io.NodeOutput(*with_lora(transformer, text_encoder, find_file(lora, LORAS), strength))
+        return io.NodeOutput(*with_lora(transformer, text_encoder, find_file(lora, LORAS), strength)[:2])
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_: Any) -> Any:

@@ -1,13 +1,10 @@
-"""LoRAs: which weights of a network a file changes, and the change merged weight by weight as the network is built.
-
-The base file stays untouched and mapped; only the weights that a LoRA touches get memory of their own.
-"""
+"""LoRA files: which weights of a network they change, and by what."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ModelFileError
 from .keys import TEXT, TRANSFORMER, NameTable
+from .lora_use import LoraUse
 from .reader import Checkpoint
 from .release import contents, is_lora
 
@@ -66,52 +64,55 @@ class Lora:
     def open(cls, path: Path) -> Lora:
         return cls(Checkpoint.open(path))
 
-    def check(self, shapes: Mapping[str, tuple[int, ...]], pairs: Mapping[str, Pair], what: str) -> None:
-        """Raise ModelFileError where none of `pairs` fits parameters of these `shapes`; warn where some do not."""
-        fitting = [name for name, pair in pairs.items() if name in shapes and self.fits(pair, shapes[name])]
+    def check(self, shapes: Mapping[str, tuple[int, ...]], pairs: Mapping[str, Pair], what: str, use: LoraUse) -> None:
+        """Raise ModelFileError where none of `pairs` fits parameters of these `shapes`.
+
+        Warn where some do not, and where `use` leaves out all that do.
+        """
+        name = self.checkpoint.name
+        fitting = self.fitting(pairs, shapes)
         if pairs and not fitting:
             raise ModelFileError(
-                f"{self.checkpoint.name} fits nothing of this {what}: all of its {len(pairs)} weights are missing "
+                f"{name} fits nothing of this {what}: all of its {len(pairs)} weights are missing "
                 "there or have another shape; it was made for another release"
             )
         total = len(pairs) + len(self.leftover)
         if len(fitting) < total:
-            logger.warning("%s: %d of its %d weights fit this %s", self.checkpoint.name, len(fitting), total, what)
+            logger.warning("%s: %d of its %d weights fit this %s", name, len(fitting), total, what)
+        if use.strength and not any(use.scale(ours) for ours in fitting):
+            logger.warning(
+                "%s changes nothing of this %s: its factors and block range leave out all %d of its weights",
+                name,
+                what,
+                len(fitting),
+            )
 
-    def delta(self, pair: Pair, strength: float, like: Tensor) -> Tensor:
-        """strength * alpha / r * up @ down in the dtype of `like`, as the reference aggregates it."""
-        down, up = self.checkpoint.read(pair.down), self.checkpoint.read(pair.up)
-        if pair.alpha is not None:
-            strength = strength * float(self.checkpoint.read(pair.alpha)) / down.shape[0]
-        return (up.to(like.dtype) * strength) @ down.to(like.dtype)
+    def fitting(self, pairs: Mapping[str, Pair], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+        """The parameters that have a change of their own shape."""
+        return [name for name, pair in pairs.items() if name in shapes and self.fits(pair, shapes[name])]
+
+    def scaled(self, pair: Pair, scale: float) -> float:
+        """scale * alpha / r: what up @ down is multiplied by."""
+        if pair.alpha is None:
+            return scale
+        return scale * float(self.checkpoint.read(pair.alpha)) / self.rank(pair)
+
+    def delta(self, pair: Pair, scale: float, like: Tensor) -> Tensor:
+        """scale * alpha / r * up @ down in the dtype of `like`, as the reference aggregates it."""
+        down, up, scale = self.halves(pair, scale)
+        return (up.to(like.dtype) * scale) @ down.to(like.dtype)
+
+    def halves(self, pair: Pair, scale: float) -> tuple[Tensor, Tensor, float]:
+        """(down (r, in), up (out, r), scale * alpha / r); the halves are the file's memory."""
+        return self.checkpoint.read(pair.down), self.checkpoint.read(pair.up), self.scaled(pair, scale)
+
+    def rank(self, pair: Pair) -> int:
+        return self.checkpoint.entries[pair.down].shape[0]
 
     def fits(self, pair: Pair, shape: tuple[int, ...]) -> bool:
         """Whether the change has the `shape` of a weight."""
         entries = self.checkpoint.entries
         return (entries[pair.up].shape[0], entries[pair.down].shape[-1]) == tuple(shape)
-
-
-@dataclass(frozen=True)
-class Merge:
-    """A transform for `load.build`: adds every LoRA's change to the weights that they touch.
-
-    Attributes:
-        parts: (LoRA, its pairs for this network, strength), in the order they were stacked.
-    """
-
-    parts: Sequence[tuple[Lora, Mapping[str, Pair], float]]
-
-    def __call__(self, name: str, weight: Tensor) -> Tensor:
-        shape = tuple(weight.shape)
-        parts = [part for part in self.parts if part[2] and name in part[1] and part[0].fits(part[1][name], shape)]
-        if not parts:
-            return weight
-        if not weight.is_floating_point() or weight.element_size() < 2:
-            raise ModelFileError(
-                f"LoRAs merge into bf16, fp16 and fp32 weights; {name} is {weight.dtype}: use the bf16 checkpoint"
-            )
-        deltas = [lora.delta(pairs[name], strength, weight) for lora, pairs, strength in parts]
-        return weight + sum(deltas[1:], deltas[0])
 
 
 def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
@@ -163,9 +164,3 @@ def _ours(module: str, table: NameTable, root: str) -> str | None:
         if module.startswith(prefix) and (name := table.to_ours(root + module[len(prefix) :])):
             return name
     return None
-
-
-def merge_of(loras: Iterable[tuple[Lora, float]], kind: str) -> Merge | None:
-    """The transform for the "transformer" or the "text" part of these LoRAs; None where they change nothing of it."""
-    parts = [(lora, getattr(lora, kind), strength) for lora, strength in loras if strength and getattr(lora, kind)]
-    return Merge(parts) if parts else None

@@ -134,7 +134,7 @@ def test_recipes_accept_every_file(models, release):
         assert text.connectors.num_text_states == text.config.num_states
     assert [UpsamplerRecipe.open(file).release for file in models.glob("latent_upscale_models/*")]
     lora = next(models.glob("loras/*"))
-    assert TransformerRecipe.open(checkpoint).with_lora(lora, 0.5).loras[0][1] == 0.5
+    assert TransformerRecipe.open(checkpoint).with_lora(lora, 0.5).loras[0].strength == 0.5
 
 
 def test_real_geometry(distilled, release):

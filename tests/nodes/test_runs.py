@@ -183,19 +183,18 @@ def test_two_stages_hold_one_transformer(pack, tiny_models, host):
     del network
     seen = []
 
+    class WatchedStack(pack("ltx2.checkpoint.lora_stack").LoraStack):
+        def __call__(self, name, weight):
+            merged = super().__call__(name, weight)
+            if len(seen) < 40 or name.endswith("to_q.weight"):  # counting is slow
+                seen.append(weight_bytes() - before)
+            return merged
+
     class Watch(type(refined)):
         """The second recipe, which looks at the memory while it is built."""
 
-        def _merge(self):
-            merge = super()._merge()
-
-            def watched(name, weight):
-                merged = merge(name, weight)
-                if len(seen) < 40 or name.endswith("to_q.weight"):  # counting is slow
-                    seen.append(weight_bytes() - before)
-                return merged
-
-            return watched
+        def _stack(self):
+            return WatchedStack(super()._stack().loras)
 
     fields = {name: getattr(refined, name) for name in ("file", "config", "release", "loras")}
     (network,) = cache.borrow(Watch(**fields))

@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 
 from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import InMemory, build, on_meta
-from ltx2.checkpoint.lora import Lora, Merge, merge_of
+from ltx2.checkpoint.lora import Lora
+from ltx2.checkpoint.lora_stack import LoraStack, StackedLora
+from ltx2.checkpoint.lora_use import LoraUse
 from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
 from ltx2.errors import ModelFileError
@@ -49,9 +51,14 @@ def lora_file(case, tmp_path):
     return write
 
 
+def stack(parts):
+    """The stack of (file, strength)."""
+    opened = [(file, Lora.open(file), LoraUse(strength)) for file, strength in parts]
+    return LoraStack(tuple(StackedLora(file, lora, lora.transformer, use) for file, lora, use in opened))
+
+
 def merged(case, config, parts, weights=None):
-    merge = merge_of([(Lora.open(file), strength) for file, strength in parts], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(weights or case.weights), merge)
+    return build(lambda: Transformer(config), TRANSFORMER, InMemory(weights or case.weights), stack(parts))
 
 
 def by_file_key(network):
@@ -173,14 +180,14 @@ def test_a_lora_that_fits_partly_says_how_much(config, lora_file, caplog):
     }
     lora = Lora.open(lora_file("a", extra=strangers))
     with caplog.at_level(logging.WARNING, "ltx2"):
-        lora.check(shapes_of(config), lora.transformer, "transformer")
+        lora.check(shapes_of(config), lora.transformer, "transformer", LoraUse())
     assert "15 of its 17 weights fit this transformer" in caplog.text
 
 
 def test_a_whole_lora_warns_of_nothing(config, lora_file, caplog):
     lora = Lora.open(lora_file("a"))
     with caplog.at_level(logging.WARNING, "ltx2"):
-        lora.check(shapes_of(config), lora.transformer, "transformer")
+        lora.check(shapes_of(config), lora.transformer, "transformer", LoraUse())
     assert not caplog.records
 
 
@@ -205,10 +212,10 @@ def test_halves_of_different_rank_are_refused(lora_file):
         Lora.open(lora_file("b", extra=strange))
 
 
-def test_fp8_weights_take_no_lora(lora_file):
-    lora = Lora.open(lora_file("b"))
-    with pytest.raises(ModelFileError, match="bf16, fp16 and fp32 weights; video.unpatchify.weight is .*float8"):
-        Merge([(lora, lora.transformer, 1.0)])("video.unpatchify.weight", torch.zeros(16, 32).to(torch.float8_e4m3fn))
+def test_nothing_is_merged_into_fp8_weights(lora_file):
+    message = "bf16, fp16 and fp32 weights; video.unpatchify.weight is .*float8.* or the LoRA's runtime mode"
+    with pytest.raises(ModelFileError, match=message):
+        stack([(lora_file("b"), 1.0)])("video.unpatchify.weight", torch.zeros(16, 32).to(torch.float8_e4m3fn))
 
 
 def test_the_base_file_stays_as_it_was(tiny_models):
@@ -239,7 +246,9 @@ def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
     assert base.with_lora(next(models.glob("loras/*")), 1.0) == base
     # Without a text encoder to change it would do nothing, which is worth an error.
     transformer = TransformerRecipe.open(dev)
-    assert with_lora(transformer, base, tmp_path / "connector.safetensors", 0.25) == (transformer, recipe)
+    *both, words = with_lora(transformer, base, tmp_path / "connector.safetensors", 0.25)
+    assert both == [transformer, recipe]
+    assert "text connectors: 1 weights (video 1 at 0.25)" in words
     with pytest.raises(ModelFileError, match="changes only the text connectors: connect the text encoder"):
         with_lora(transformer, None, tmp_path / "connector.safetensors", 0.25)
 

@@ -1,0 +1,71 @@
+"""Low-rank changes beside linear layers: added to what the layer gives, at every use, and never to its weights.
+
+Shapes: r rank; down (r, in features), up (out features, r).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cast import CastLinear, cast
+
+
+class LowRankLinear(CastLinear):
+    """A linear layer with changes beside it: W x + b + sum over them of scale * up (down x).
+
+    Their halves are buffers, so that they move with the layer, but none that `state_dict` lists: a network's tensors
+    have the same names with LoRAs as without.
+    """
+
+    scales: tuple[float, ...]
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = super().forward(input)
+        rows = output.view(-1, output.shape[-1])
+        for number, scale in enumerate(self.scales):
+            down, up = (cast(getattr(self, name), input) for name in _names(number))
+            # Into the output: a wide layer's is a large part of what a step holds.
+            rows.addmm_(F.linear(input, down).view(-1, down.shape[0]), up.t(), alpha=scale)
+        return output
+
+
+def put_beside(linear: nn.Module, changes: Sequence[tuple[Tensor, Tensor, float]]) -> None:
+    """Let `linear` have exactly these (down, up, scale) beside it, in this order; none makes it as it was built.
+
+    The halves keep their memory, dtype and device, and are cast where they are used.
+    """
+    assert isinstance(linear, CastLinear), "changes are put beside linear layers that cast at use"
+    if isinstance(linear, LowRankLinear):
+        for number in range(len(linear.scales)):
+            for name in _names(number):
+                delattr(linear, name)
+        del linear.scales
+    linear.__class__ = LowRankLinear if changes else CastLinear
+    for number, (down, up, _) in enumerate(changes):
+        for name, half in zip(_names(number), (down, up), strict=True):
+            linear.register_buffer(name, half, persistent=False)
+    if changes:
+        linear.scales = tuple(scale for _, _, scale in changes)
+
+
+def set_scales(linear: nn.Module, scales: Sequence[float]) -> None:
+    """New scales for the changes beside `linear`, in their order."""
+    assert isinstance(linear, LowRankLinear), "only changes that are there have scales"
+    assert len(scales) == len(linear.scales), "one scale for each change"
+    linear.scales = tuple(scales)
+
+
+def bytes_beside(network: nn.Module) -> int:
+    """Bytes of all changes beside the layers of `network`, which its `state_dict` does not count."""
+    layers = [module for module in network.modules() if isinstance(module, LowRankLinear)]
+    halves = [
+        getattr(layer, name) for layer in layers for number in range(len(layer.scales)) for name in _names(number)
+    ]
+    return sum(half.nbytes for half in halves)
+
+
+def _names(number: int) -> tuple[str, str]:
+    return f"low_rank_down_{number}", f"low_rank_up_{number}"
