@@ -38,23 +38,19 @@ def put_beside(linear: nn.Module, changes: Sequence[tuple[Tensor, Tensor, float]
     The halves keep their memory, dtype and device, and are cast where they are used.
     """
     assert isinstance(linear, CastLinear), "changes are put beside linear layers that cast at use"
-    if isinstance(linear, LowRankLinear):
-        for number in range(len(linear.scales)):
-            for name in _names(number):
-                delattr(linear, name)
-        del linear.scales
-    linear.__class__ = LowRankLinear if changes else CastLinear
+    _take_away(linear)
+    if not changes:
+        return
     for number, (down, up, _) in enumerate(changes):
         for name, half in zip(_names(number), (down, up), strict=True):
             linear.register_buffer(name, half, persistent=False)
-    if changes:
-        linear.scales = tuple(scale for _, _, scale in changes)
+    linear.__class__ = LowRankLinear
+    set_scales(linear, [scale for _, _, scale in changes])
 
 
 def set_scales(linear: nn.Module, scales: Sequence[float]) -> None:
     """New scales for the changes beside `linear`, in their order."""
     assert isinstance(linear, LowRankLinear), "only changes that are there have scales"
-    assert len(scales) == len(linear.scales), "one scale for each change"
     linear.scales = tuple(scales)
 
 
@@ -65,6 +61,16 @@ def bytes_beside(network: nn.Module) -> int:
         getattr(layer, name) for layer in layers for number in range(len(layer.scales)) for name in _names(number)
     ]
     return sum(half.nbytes for half in halves)
+
+
+def _take_away(linear: nn.Module) -> None:
+    if not isinstance(linear, LowRankLinear):
+        return
+    for number in range(len(linear.scales)):
+        for name in _names(number):
+            delattr(linear, name)
+    del linear.scales
+    linear.__class__ = CastLinear  # type: ignore[assignment] - the class that it was before
 
 
 def _names(number: int) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...ltx2.precision.low_rank import bytes_beside
 from ...ltx2.recipe import Lease, Recipe
 from . import current
 
@@ -28,8 +29,8 @@ class _Resident:
 class NetworkCache:
     """The networks of this process, one of each kind.
 
-    A second recipe of a kind (the same transformer with a LoRA, say) replaces the first: the first is released before
-    the second is built, so that two never stand side by side.
+    A second recipe of a kind replaces the first: where it differs in LoRAs alone, the network that is there is changed
+    to it; else the first is released before the second is built. Two never stand side by side.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,9 @@ class NetworkCache:
         try:
             with self._lock:
                 residents = [self._resident(recipe) for recipe in recipes]
-                current().load([resident.handle for resident in residents], activation_bytes)
+                # Hosts know the tensors that a network lists; what is beside them needs room all the same.
+                beside = sum(bytes_beside(resident.network) for resident in residents)
+                current().load([resident.handle for resident in residents], activation_bytes + beside)
                 return tuple(resident.network for resident in residents)
         finally:
             self._end_leases()
@@ -61,13 +64,34 @@ class NetworkCache:
 
     def _resident(self, recipe: Recipe) -> _Resident:
         if recipe.kind in self._residents and self._residents[recipe.kind].recipe != recipe:
-            # No local name may hold the old network here: it must be gone before the new one is built.
-            self._drop(recipe.kind)
+            # No local name may hold the old network here: it must be gone before a new one is built.
+            self._change(recipe)
         if recipe.kind not in self._residents:
             self._residents[recipe.kind] = self._build(recipe)
         resident = self._residents[recipe.kind]
         self._note_lease(resident, recipe)
         return resident
+
+    def _change(self, recipe: Recipe) -> None:
+        """Make the resident network that of `recipe` where only LoRAs differ; else, and if that fails, drop it."""
+        host, resident = current(), self._residents[recipe.kind]
+        restack = recipe.restack(resident.recipe)
+        if restack is None:
+            self._drop(recipe.kind)
+            return
+        host.check_cancelled()
+        logger.info("changing %r to %r", resident.recipe, recipe)
+        # Whoever looks while it is changed, or after that has failed, must not find it.
+        del self._residents[recipe.kind]
+        try:
+            if restack.moves_weights(resident.network):
+                resident.handle.change(restack)
+            else:
+                restack(resident.network)
+        except BaseException:
+            resident.handle.release()
+            raise
+        self._residents[recipe.kind] = _Resident(recipe.without_lease(), resident.network, resident.handle)
 
     def _build(self, recipe: Recipe) -> _Resident:
         host = current()

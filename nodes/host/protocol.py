@@ -81,7 +81,11 @@ class Host(Protocol):
         ...
 
     def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:
-        """Register a ready network with the host's memory management; the handle's `release()` drops it."""
+        """Register a ready network with the host's memory management.
+
+        The handle's `change(function)` calls `function` on the network while all tensors are where they were when it
+        was registered, and may be replaced; `release()` drops it.
+        """
         ...
 
     def load(self, handles: Sequence[Any], activation_bytes: int) -> None:

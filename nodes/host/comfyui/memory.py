@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management as management
@@ -22,10 +22,14 @@ class MappedPatcher(ModelPatcher):
         """A patcher of a network whose weights are in their places, none of them on the meta device."""
         assert not any(tensor.is_meta for tensor in network.state_dict().values()), "weights must be there"
         patcher = cls(network, management.get_torch_device(), management.unet_offload_device())
-        if patcher.load_device != patcher.offload_device:
-            # `data` is what ComfyUI exchanges when it moves a parameter; a detached view keeps the mapped one.
-            patcher.home = tuple((tensors, name, tensor.detach()) for tensors, name, tensor in _own_tensors(network))
+        patcher.settle()
         return patcher
+
+    def settle(self) -> None:
+        """Where the weights are now is their home."""
+        if self.load_device != self.offload_device:
+            # `data` is what ComfyUI exchanges when it moves a parameter; a detached view keeps the mapped one.
+            self.home = tuple((tensors, name, tensor.detach()) for tensors, name, tensor in _own_tensors(self.model))
 
     def unpatch_model(self, device_to: Any = None, unpatch_weights: bool = True) -> None:
         if unpatch_weights:
@@ -51,6 +55,13 @@ class HeldNetwork:
 
     def __init__(self, network: nn.Module):
         self.patcher = MappedPatcher.around(network)
+
+    def change(self, function: Callable[[nn.Module], None]) -> None:
+        """Let `function` replace tensors of the network, which lie in their mapped files meanwhile."""
+        self.patcher.detach()
+        self.patcher.home = ()  # holds what is replaced
+        function(self.patcher.model)
+        self.patcher.settle()
 
     def release(self) -> None:
         """Take the network off the device. ComfyUI forgets it when the last reference to it is gone."""

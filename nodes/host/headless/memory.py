@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -44,6 +44,11 @@ class HeldNetwork:
         self._home = []
         if self in self._memory.loaded:
             self._memory.loaded.remove(self)
+
+    def change(self, function: Callable[[torch.nn.Module], None]) -> None:
+        """Let `function` replace tensors of the network, which lie in RAM meanwhile."""
+        self.unload()
+        function(self._network)
 
     def release(self) -> None:
         self.unload()
