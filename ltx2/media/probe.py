@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -50,19 +51,22 @@ def probe(path: str | Path) -> VideoProbe:
         )
 
 
-def open_video(path: Path) -> InputContainer:
-    """Open `path` for reading; LTX2Error where it is missing or is no video."""
-    if not path.is_file():
-        raise LTX2Error(f"a video file must exist to be read; got {path}; check the name and the folder")
+def open_video(source: Path | BinaryIO) -> InputContainer:
+    """Open a path, or a file that is open already, for reading; LTX2Error where it is missing or is no video."""
+    name = source if isinstance(source, Path) else "the file in memory"
+    if isinstance(source, Path) and not source.is_file():
+        raise LTX2Error(f"a video file must exist to be read; got {source}; check the name and the folder")
     try:
-        container = av.open(str(path))
+        if not isinstance(source, Path):
+            source.seek(0)
+        container = av.open(str(source) if isinstance(source, Path) else source)
     except (av.FFmpegError, OSError) as error:
         raise LTX2Error(
-            f"the file must be a video; {path} cannot be opened ({error.strerror}); choose an mp4, mov, mkv or webm"
+            f"the file must be a video; {name} cannot be opened ({error.strerror}); choose an mp4, mov, mkv or webm"
         ) from error
     if not container.streams.video:
         container.close()
-        raise LTX2Error(f"the file must have a video stream; {path} has none; choose a file with pictures")
+        raise LTX2Error(f"the file must have a video stream; {name} has none; choose a file with pictures")
     return container
 
 
