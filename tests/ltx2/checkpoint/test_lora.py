@@ -11,13 +11,8 @@ from safetensors.torch import save_file
 from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import InMemory, build, on_meta
 from ltx2.checkpoint.lora import Lora
-from ltx2.checkpoint.lora_stack import LoraStack, StackedLora
 from ltx2.checkpoint.lora_use import LoraUse
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.errors import ModelFileError
-from ltx2.layers.modulation import Levels
-from ltx2.networks.transformer.inputs import StreamInput
 from ltx2.networks.transformer.model import Transformer
 from ltx2.recipe import TransformerRecipe
 
@@ -26,39 +21,14 @@ VELOCITY = {"atol": 2e-5, "rtol": 0}
 BASE = "model.diffusion_model."
 
 
-@pytest.fixture(scope="module")
-def case(golden):
-    return golden("lora_merge")
-
-
-@pytest.fixture(scope="module")
-def config(case):
-    return parse(TransformerConfig, case.config["transformer"], "transformer")
-
-
 @pytest.fixture
-def lora_file(case, tmp_path):
-    """`lora_file("a", rename=..., extra=...)` writes that LoRA of the fixture."""
+def merged(case, config, stack):
+    """`merged([(file, strength), ...])` is a network with those LoRAs."""
 
-    def write(which, rename=lambda key: key, extra=None, dtype=None):
-        prefix = f"lora_{which}."
-        tensors = {key[len(prefix) :]: value for key, value in case.inputs.items() if key.startswith(prefix)}
-        tensors = {rename(key): value if dtype is None else value.to(dtype) for key, value in tensors.items()}
-        file = tmp_path / f"lora_{which}.safetensors"
-        save_file({**tensors, **(extra or {})}, file)
-        return file
+    def make(parts, weights=None):
+        return build(lambda: Transformer(config), TRANSFORMER, InMemory(weights or case.weights), stack(parts))
 
-    return write
-
-
-def stack(parts):
-    """The stack of (file, strength)."""
-    opened = [(file, Lora.open(file), LoraUse(strength)) for file, strength in parts]
-    return LoraStack(tuple(StackedLora(file, lora, lora.transformer, use) for file, lora, use in opened))
-
-
-def merged(case, config, parts, weights=None):
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(weights or case.weights), stack(parts))
+    return make
 
 
 def by_file_key(network):
@@ -69,45 +39,45 @@ def expected_weights(case, variant):
     return {key[len(variant) + 1 :]: w for key, w in case.outputs.items() if key.startswith(f"{variant}.model.")}
 
 
-def check_velocities(case, network, variant):
-    inputs, streams = case.inputs, []
-    for name in ("video", "audio"):
-        latent = inputs[f"{name}_latent"]
-        rotary, exchange = network.rotary(getattr(network.config, name), inputs[f"{name}_positions"])
-        levels = Levels.of(inputs["sigma"][:, None].expand(latent.shape[:2]))
-        streams.append(StreamInput(latent, inputs["sigma"], levels, inputs[f"{name}_context"], rotary, exchange))
-    for name, velocity in zip(("video", "audio"), network(*streams), strict=True):
-        torch.testing.assert_close(velocity, case.outputs[f"{variant}.{name}_velocity"], **VELOCITY)
+@pytest.fixture
+def check_velocities(case, velocities):
+    """`check_velocities(network, variant)` compares with the reference's velocities of that variant."""
+
+    def check(network, variant):
+        for name, velocity in zip(("video", "audio"), velocities(network), strict=True):
+            torch.testing.assert_close(velocity, case.outputs[f"{variant}.{name}_velocity"], **VELOCITY)
+
+    return check
 
 
-def test_without_a_lora(case, config):
-    check_velocities(case, merged(case, config, []), "base")
+def test_without_a_lora(merged, check_velocities):
+    check_velocities(merged([]), "base")
 
 
-def test_one_lora(case, config, lora_file):
-    network = merged(case, config, [(lora_file("a"), case.params["strength_a"])])
+def test_one_lora(case, lora_file, merged, check_velocities):
+    network = merged([(lora_file("a"), case.params["strength_a"])])
     weights, expected = by_file_key(network), expected_weights(case, "merged_a")
     assert len(expected) == 15
     for key, tensor in expected.items():
         torch.testing.assert_close(weights[key], tensor, **MERGED)
     for key in weights.keys() - expected.keys():
         assert torch.equal(weights[key], case.weights[key]), f"{key} is none of the LoRA's"
-    check_velocities(case, network, "merged_a")
+    check_velocities(network, "merged_a")
 
 
-def test_two_loras_one_of_them_negative_in_either_order(case, config, lora_file):
+def test_two_loras_one_of_them_negative_in_either_order(case, lora_file, merged, check_velocities):
     parts = [(lora_file("a"), case.params["strength_a"]), (lora_file("b"), case.params["strength_b"])]
     assert case.params["strength_b"] < 0
-    one, other = merged(case, config, parts), merged(case, config, parts[::-1])
+    one, other = merged(parts), merged(parts[::-1])
     for name, tensor in one.state_dict().items():
         torch.testing.assert_close(tensor, other.state_dict()[name], **MERGED)
-    check_velocities(case, one, "merged_ab")
-    check_velocities(case, other, "merged_ab")
+    check_velocities(one, "merged_ab")
+    check_velocities(other, "merged_ab")
 
 
-def test_bf16_weights_are_merged_as_the_reference_does(case, config, lora_file):
+def test_bf16_weights_are_merged_as_the_reference_does(case, lora_file, merged):
     weights = {key: tensor.bfloat16() for key, tensor in case.weights.items()}
-    network = merged(case, config, [(lora_file("a"), case.params["strength_a"])], weights)
+    network = merged([(lora_file("a"), case.params["strength_a"])], weights)
     expected = expected_weights(case, "merged_a_bf16")
     assert len(expected) == 3
     for key, tensor in expected.items():
@@ -124,29 +94,29 @@ RENAMED = {
 
 
 @pytest.mark.parametrize("style", RENAMED)
-def test_names_of_other_trainers(case, config, lora_file, style):
-    network = merged(case, config, [(lora_file("a", RENAMED[style]), case.params["strength_a"])])
+def test_names_of_other_trainers(case, lora_file, merged, style):
+    network = merged([(lora_file("a", RENAMED[style]), case.params["strength_a"])])
     for key, tensor in expected_weights(case, "merged_a").items():
         torch.testing.assert_close(by_file_key(network)[key], tensor, **MERGED)
 
 
-def test_alpha_divided_by_the_rank_scales_the_change(case, config, lora_file):
+def test_alpha_divided_by_the_rank_scales_the_change(case, lora_file, merged):
     key = f"{BASE}patchify_proj.weight"
     file = lora_file("a", extra={"diffusion_model.patchify_proj.alpha": torch.tensor(8.0)})  # of rank 4
     half = case.params["strength_a"] / 2
-    scaled = by_file_key(merged(case, config, [(file, half)]))[key]
+    scaled = by_file_key(merged([(file, half)]))[key]
     torch.testing.assert_close(scaled, expected_weights(case, "merged_a")[key], **MERGED)
 
 
-def test_strength_zero_changes_nothing(case, config, lora_file):
-    network = merged(case, config, [(lora_file("a"), 0.0)])
+def test_strength_zero_changes_nothing(case, lora_file, merged):
+    network = merged([(lora_file("a"), 0.0)])
     assert all(
         tensor is not None and torch.equal(tensor, case.weights[k]) for k, tensor in by_file_key(network).items()
     )
 
 
-def test_untouched_weights_are_the_file_s_own_memory(case, config, lora_file):
-    network = merged(case, config, [(lora_file("b"), 1.0)])
+def test_untouched_weights_are_the_file_s_own_memory(case, lora_file, merged):
+    network = merged([(lora_file("b"), 1.0)])
     owned = [k for k, t in by_file_key(network).items() if t.data_ptr() != case.weights[k].data_ptr()]
     assert sorted(owned) == [
         f"{BASE}{name}.weight"
@@ -165,7 +135,7 @@ def test_a_lora_of_another_model_is_refused(lora_file, tmp_path):
         Lora.open(lora_file("a", lambda key: key.replace("diffusion_model.", "diffusion_model.joint_blocks.")))
 
 
-def test_a_lora_of_another_width_is_refused(config, lora_file, tiny_models):
+def test_a_lora_of_another_width_is_refused(lora_file, tiny_models):
     dev = next(tiny_models("2.3").glob("checkpoints/*dev*"))
     with pytest.raises(ModelFileError, match=r"fits nothing of this transformer: all of its 15 weights .* another rel"):
         TransformerRecipe.open(dev).with_lora(lora_file("a"), 1.0)
@@ -212,7 +182,7 @@ def test_halves_of_different_rank_are_refused(lora_file):
         Lora.open(lora_file("b", extra=strange))
 
 
-def test_nothing_is_merged_into_fp8_weights(lora_file):
+def test_nothing_is_merged_into_fp8_weights(lora_file, stack):
     message = "bf16, fp16 and fp32 weights; video.unpatchify.weight is .*float8.* or the LoRA's runtime mode"
     with pytest.raises(ModelFileError, match=message):
         stack([(lora_file("b"), 1.0)])("video.unpatchify.weight", torch.zeros(16, 32).to(torch.float8_e4m3fn))
