@@ -51,6 +51,28 @@ def encode_video(
     return encode_tiles(vae.encode, vae.crop(pixels), tiling or Tiling(), vae.config.compression, on_step=on_step)
 
 
+def encode_frames(
+    vae: VideoVAE,
+    frames: Iterator[Tensor],
+    size: tuple[int, int, int],
+    tiling: Tiling | None = None,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Encode a stream of pictures (H, W, 3), uint8, of `size` (8k + 1, H, W) into a normalised latent (1, C, f, h, w).
+
+    No more is held than the pictures of one tile in time, in 8 bits, and one tile in `dtype` on `device`.
+    """
+
+    def encode(pixels: Tensor) -> Tensor:
+        return vae.encode(pixels.to(device, torch.float32).div(127.5).sub(1).to(dtype))
+
+    read = _Window(frames).read
+    return _encoded(encode, read, size, tiling or Tiling(), vae.config.compression, on_step or _ignore)
+
+
 def decode_tiles(
     decode: Callable[[Tensor], Tensor],
     latent: Tensor,
@@ -77,23 +99,54 @@ def encode_tiles(
     on_step: OnStep | None = None,
 ) -> Tensor:
     """`encode_video` for any `encode` that maps (B, channels, 8k + 1, H, W) to (B, C, k + 1, h, w)."""
-    on_step = on_step or _ignore
+    read = lambda frames: pixels[:, :, frames]  # noqa: E731
+    return _encoded(encode, read, tuple(pixels.shape[2:]), tiling, compression, on_step or _ignore)
+
+
+def _encoded(
+    encode: Callable[[Tensor], Tensor],
+    read: Callable[[slice], Tensor],
+    size: tuple[int, ...],
+    tiling: Tiling,
+    compression: Compression,
+    on_step: OnStep,
+) -> Tensor:
     spans = tiling.in_latents(compression, _LEAST_ENCODE_OVERLAP)
-    frames, height, width = pixels.shape[2:]
-    lengths = (1 + (frames - 1) // compression[0], height // compression[1], width // compression[2])
-    axes = [
+    lengths = (1 + (size[0] - 1) // compression[0], size[1] // compression[1], size[2] // compression[2])
+    times, height, width = (
         encode_pieces(length, span, scale, is_time=axis == 0)
         for axis, (length, span, scale) in enumerate(zip(lengths, spans, compression, strict=True))
-    ]
-    tiles = list(product(*axes))
+    )
+    planes = list(product(height, width))
+    total = len(times) * len(planes)
     sums = _Sums(lengths[1], lengths[2])
-    for done, (time, row, column) in enumerate(tiles):
-        on_step(done, len(tiles))
-        tile = encode(pixels[:, :, time.source, row.source, column.source])
-        sums.add(tile, time, row, column)
-        del tile
-    on_step(len(tiles), len(tiles))
+    for i, time in enumerate(times):
+        frames = read(time.source)
+        for j, (row, column) in enumerate(planes):
+            on_step(i * len(planes) + j, total)
+            tile = encode(frames[:, :, :, row.source, column.source])
+            sums.add(tile, time, row, column)
+            del tile
+    on_step(total, total)
     return sums.take(lengths[0])
+
+
+class _Window:
+    """The frames that the tiles in time still need, of those that are read one after the other."""
+
+    def __init__(self, frames: Iterator[Tensor]) -> None:
+        self._frames = frames
+        self._kept: deque[Tensor] = deque()
+        self._start = 0
+
+    def read(self, wanted: slice) -> Tensor:
+        """(1, 3, n, H, W) uint8; what is wanted never moves back."""
+        while self._start < wanted.start:
+            self._kept.popleft()
+            self._start += 1
+        while self._start + len(self._kept) < wanted.stop:
+            self._kept.append(next(self._frames))
+        return torch.stack(tuple(self._kept)).permute(3, 0, 1, 2)[None]
 
 
 def _decoded(

@@ -1,9 +1,10 @@
-"""Sounds to latents: the length asked for, silence behind what is there, and what is refused."""
+"""Sounds and clips to latents: the size and length asked for, silence behind a sound, and what is refused."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -12,9 +13,15 @@ from ltx2.checkpoint import keys
 from ltx2.checkpoint.load import InMemory, build
 from ltx2.config.audio_vae import AudioVAEConfig
 from ltx2.config.section import parse
-from ltx2.encoding import encode_sound
+from ltx2.config.video_vae import VideoVAEConfig
+from ltx2.encoding import encode_footage, encode_sound, frozen, own_canvas, sound_of
 from ltx2.errors import LTX2Error
+from ltx2.geometry import Canvas
+from ltx2.media.reader import Pictures
 from ltx2.networks.audio_vae.model import AudioVAE
+from ltx2.networks.video_vae import VideoVAE
+from ltx2.runtime.tiled_vae import encode_frames, encode_video
+from ltx2.runtime.tiling import Tiling
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}
 
@@ -114,3 +121,93 @@ def test_full_size_configuration_gives_25_latents_a_second():
     network.load_state_dict({name: torch.ones_like(value) * 0.01 for name, value in network.state_dict().items()})
     latent = encode_sound(network, tone(5.0, 48000), length=126, **CPU)
     assert latent.shape == (1, 8, 126, 16)
+
+
+@pytest.fixture(scope="module")
+def video_vae(golden):
+    case = golden("video_vae_23")
+    config = parse(VideoVAEConfig, case.config["vae"], "vae")
+    return build(lambda: VideoVAE(config), keys.VIDEO_VAE, InMemory(case.weights))
+
+
+def pictures(count: int, height: int = 64, width: int = 96) -> torch.Tensor:
+    """Moving colours in eight bits, (count, height, width, 3)."""
+    generator = torch.Generator().manual_seed(1)
+    return (torch.rand(count, height, width, 3, generator=generator) * 255).round() / 255
+
+
+def prepared(images: torch.Tensor) -> torch.Tensor:
+    return (images * 2 - 1).permute(3, 0, 1, 2)[None]
+
+
+@pytest.mark.parametrize("tiling", [None, Tiling(frames=(24, 16), width=(96, 64))])
+def test_a_stream_of_pictures_is_encoded_as_the_whole_clip_is(video_vae, tiling):
+    images = pictures(33, 32, 160)
+    whole = encode_video(video_vae, prepared(images), tiling)
+    steps, alive = [], []
+
+    def stream():
+        for number, image in enumerate(images):
+            alive.append((len(steps), number))
+            yield (image * 255).to(torch.uint8)
+
+    on_step = lambda done, total: steps.append((done, total))  # noqa: E731
+    latent = encode_frames(video_vae, stream(), (33, 32, 160), tiling, **CPU, on_step=on_step)
+    torch.testing.assert_close(latent, whole, atol=1e-5, rtol=0)
+    assert steps[-1][0] == steps[-1][1] == len(steps) - 1
+    if tiling:
+        assert alive[-1][0] > 0, "pictures must be read while tiles are encoded"
+
+
+def test_footage_fills_the_canvas(video_vae):
+    images = pictures(20, 64, 96)
+    latent = encode_footage(video_vae, Pictures(images, Fraction(24)), Canvas(96, 64, 17, 24.0), tiling=None, **CPU)
+    torch.testing.assert_close(latent, video_vae.encode(prepared(images[:17])), atol=1e-5, rtol=0)
+    other = encode_footage(video_vae, Pictures(images, Fraction(24)), Canvas(64, 64, 9, 12.0), tiling=None, **CPU)
+    expected = video_vae.encode(prepared(images[:17:2, :, 16:80]))
+    torch.testing.assert_close(other, expected, atol=1e-5, rtol=0)
+
+
+def test_larger_pictures_are_scaled_to_cover(video_vae):
+    grey = torch.full((9, 100, 200, 3), 0.25)
+    grey[:, :, 150:] = 1  # outside the middle
+    latent = encode_footage(video_vae, Pictures(grey, Fraction(24)), Canvas(32, 64, 9, 24.0), tiling=None, **CPU)
+    expected = torch.full((9, 64, 32, 3), round(0.25 * 255) / 255)
+    torch.testing.assert_close(latent, video_vae.encode(prepared(expected)), atol=1e-5, rtol=0)
+
+
+def test_the_canvas_of_footage_is_what_the_vae_can_take(caplog):
+    caplog.set_level("INFO", "ltx2")
+    exact = own_canvas(Pictures(torch.zeros(17, 64, 96, 3), Fraction(24)))
+    assert (exact, caplog.text) == (Canvas(96, 64, 17, 24.0), "")
+    snapped = own_canvas(Pictures(torch.zeros(24, 70, 100, 3), Fraction(30000, 1001)))
+    assert snapped == Canvas(96, 64, 17, 30000 / 1001)
+    assert "has 24 frames of 100x70; its first 17 are encoded, cropped to 96x64" in caplog.text
+    with pytest.raises(LTX2Error, match="at least 32x32 pixels; .* 100x20"):
+        own_canvas(Pictures(torch.zeros(9, 20, 100, 3), Fraction(24)))
+
+
+def test_footage_shorter_than_the_canvas_is_refused(video_vae):
+    with pytest.raises(LTX2Error, match="25 frames at 24 per second; .* has 20 .*: set frames to 17"):
+        encode_footage(video_vae, Pictures(pictures(20), Fraction(24)), Canvas(96, 64, 25, 24.0), tiling=None, **CPU)
+
+
+def test_the_sound_of_footage_lasts_as_long_as_the_canvas():
+    sound = tone(3.0, 48000)
+    footage = Pictures(pictures(49), Fraction(24), sound)
+    heard = sound_of(footage, Canvas(96, 64, 25, 24.0))
+    assert torch.equal(heard["waveform"], sound["waveform"][..., :50000])
+    assert sound_of(Pictures(pictures(49), Fraction(24)), Canvas(96, 64, 25, 24.0)) is None
+
+
+def test_frozen_latents_have_a_mask_of_zeros_and_are_new():
+    for shape, mask in (((2, 128, 3, 2, 4), (2, 1, 3, 1, 1)), ((2, 8, 5, 16), (2, 1, 5, 1))):
+        latent = {"samples": torch.ones(shape), "ltx2": "clip"}
+        kept = frozen(latent)
+        assert torch.equal(kept["noise_mask"], torch.zeros(mask))
+        assert kept["samples"] is latent["samples"]
+        assert kept["ltx2"] == "clip"
+        assert "noise_mask" not in latent
+    for wrong in (None, {"samples": torch.ones(1, 2, 3)}, torch.ones(1)):
+        with pytest.raises(LTX2Error, match="video latent must be"):
+            frozen(wrong)
