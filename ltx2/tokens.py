@@ -14,6 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from .errors import LTX2Error
 from .geometry import FRAMES_PER_LATENT, PIXELS_PER_LATENT
 
 # An audio latent is four mel frames, each a hop of 160 samples at 16 kHz.
@@ -62,7 +63,15 @@ class TokenState:
     def appended(
         self, clean: Tensor, positions: Tensor, mask: float, *, latent: Tensor | None = None, keyframe: float = 0.0
     ) -> TokenState:
-        """This state with condition tokens (1 or B, T, C) behind it; they start at `latent`, or at zero."""
+        """This state with condition tokens (1 or B, T, C) behind it; they start at `latent`, or at zero.
+
+        Raises LTX2Error for tokens of another number of clips or features.
+        """
+        if clean.shape[0] not in (1, self.clean.shape[0]) or clean.shape[2] != self.clean.shape[2]:
+            raise LTX2Error(
+                f"a condition must be made for {self.clean.shape[0]} clips (or for one) of {self.clean.shape[2]} "
+                f"features a token; got {clean.shape[0]} of {clean.shape[2]}: use one clip of the same model"
+            )
         batch, shape = self.clean.shape[0], (self.clean.shape[0], clean.shape[1], 1)
         clean = clean.expand(batch, -1, -1)
         start = torch.zeros_like(clean) if latent is None else latent.expand(batch, -1, -1)

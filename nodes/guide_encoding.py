@@ -1,0 +1,84 @@
+"""Guides to conditions, with the networks that encode them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..ltx2 import latents
+from ..ltx2.conditioning.guides import Encode, Guide
+from ..ltx2.conditioning.reference_guides import AudioReference
+from ..ltx2.conditioning.stage import Stage
+from ..ltx2.encoding import encode_sound
+from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
+from ..ltx2.runtime.tiled_vae import encode_tiles
+from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
+from .host import current
+from .host.networks import borrow
+
+# What encoding one takes (134 bytes per pixel in 16 bits) in frames of a clip: a lone frame is padded to a few.
+_FRAMES_OF_A_PICTURE = 2
+
+
+def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAERecipe) -> Any:
+    """The video LATENT with `guides` encoded for it. Raises LTX2Error where one does not fit, before anything loads."""
+    host = current()
+    device = host.device()
+    dtype = host.compute_dtype(device)
+    grid, clip = tuple(latents.samples_of(video, "video").shape[2:]), latents.clip_of(video)
+    stage = Stage(grid, video_vae.image_crf, clip.continues, dtype)
+    room = max((_room(guide.size(stage), dtype) for guide in guides), default=0)
+    if not guides:
+        return video
+    conditions = []
+    with host.progress("encode guides") as on_step, torch.no_grad():
+        (vae,) = borrow(video_vae, activation_bytes=room)
+        for done, guide in enumerate(guides):
+            encode = _encoder(vae, device, dtype, lambda done=done: on_step(done, len(guides)))
+            conditions.append(guide.encoded(encode, stage))
+        on_step(len(guides), len(guides))
+    return latents.with_conditions(video, tuple(conditions))
+
+
+def with_voices(audio: Any, voices: tuple[AudioReference, ...], audio_vae: AudioVAERecipe | None) -> Any:
+    """The audio LATENT with `voices` before it; those that are latents already need no `audio_vae`."""
+    host = current()
+    device = host.device()
+    dtype = host.compute_dtype(device)
+
+    def encode(sound: dict[str, Any]) -> Tensor:
+        (vae,) = borrow(audio_vae)
+        return encode_sound(vae, sound, device=device, dtype=dtype)
+
+    with host.progress("encode voices") as on_step, torch.no_grad():
+        on_step(0, len(voices))
+        conditions = tuple(voice.encoded(encode) for voice in voices)
+        on_step(len(voices), len(voices))
+    return latents.with_conditions(audio, conditions)
+
+
+def _encoder(vae: Any, device: torch.device, dtype: torch.dtype, on_step: Callable[[], None]) -> Encode:
+    """Pixels (1, 3, F, H, W), which stay where they are, to a latent; tile by tile where they are many."""
+
+    def encode(pixels: Tensor) -> Tensor:
+        return encode_tiles(
+            lambda tile: vae.encode(tile.to(device, dtype)),
+            vae.crop(pixels),
+            _tiling(tuple(pixels.shape[2:])) or Tiling(),
+            vae.config.compression,
+            on_step=lambda _done, _total: on_step(),
+        )
+
+    return encode
+
+
+def _tiling(size: tuple[int, int, int]) -> Tiling | None:
+    return choose_tiling((max(size[0], _FRAMES_OF_A_PICTURE), *size[1:]))
+
+
+def _room(size: tuple[int, int, int], dtype: torch.dtype) -> int:
+    size = max(size[0], _FRAMES_OF_A_PICTURE), *size[1:]
+    return decode_bytes(size, choose_tiling(size), bytes_per_value=dtype.itemsize)
