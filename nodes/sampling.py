@@ -6,7 +6,9 @@ from typing import Any
 
 from ..ltx2.latents import latents_of, states_of
 from ..ltx2.sampling.guider import Guider
+from ..ltx2.sampling.partial import at_start, unfinished
 from ..ltx2.sampling.run import run
+from ..ltx2.sampling.schedules import check_sigmas
 from ..ltx2.sampling.table import SOLVERS
 from . import sockets, widgets
 from .host import current
@@ -32,6 +34,13 @@ class Sample(io.ComfyNode):
                 io.Latent.Input("audio", optional=True, tooltip="Where the sound starts."),
                 io.Combo.Input("solver", options=list(SOLVERS), default="euler", tooltip="How a step is taken."),
                 widgets.seed(),
+                io.Boolean.Input(
+                    "add_noise",
+                    default=True,
+                    optional=True,
+                    tooltip="Off: the latents are as noisy as the first sigma says, as LTX-2 Sample leaves them with "
+                    "a schedule that ends above 0. Masks and guides are still with them: do not connect them again.",
+                ),
             ],
             outputs=[
                 io.Latent.Output("video", display_name="video"),
@@ -40,9 +49,20 @@ class Sample(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, guider: Any, sigmas: Any, solver: str, seed: int, video: Any = None, audio: Any = None) -> Any:
+    def execute(
+        cls,
+        guider: Any,
+        sigmas: Any,
+        solver: str,
+        seed: int,
+        video: Any = None,
+        audio: Any = None,
+        add_noise: bool = True,
+    ) -> Any:
         sockets.require(guider, Guider, "guider", "LTX-2 Guider")
-        states = states_of(video, audio)
+        sigmas = check_sigmas(sigmas)
+        given = tuple(at_start(latent, add_noise) for latent in (video, audio))
+        states = states_of(*given)
         host = current()
         with host.progress("sample") as on_step:
             (transformer,) = borrow(guider.transformer)
@@ -57,9 +77,13 @@ class Sample(io.ComfyNode):
                 seed,
                 device=device,
                 dtype=host.compute_dtype(device),
+                add_noise=add_noise,
                 on_step=on_step,
             )
-        return io.NodeOutput(*latents_of(states, video, audio))
+        results = latents_of(states, video, audio)
+        if sigmas[-1] > 0:
+            results = unfinished(results, given, states, steps=len(sigmas) - 1)
+        return io.NodeOutput(*results)
 
 
 NODES = [Sample]

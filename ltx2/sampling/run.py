@@ -12,6 +12,7 @@ from ..errors import LTX2Error
 from ..networks.transformer.model import Transformer
 from .denoiser import Denoiser, Prompts
 from .noise import draw, step_noise
+from .partial import continued, resumed
 from .res_2s import res_2s
 from .sample import States, sample, start
 from .schedules import check_sigmas
@@ -29,12 +30,14 @@ def run(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    add_noise: bool = True,
     on_step: Callable[[int, int], None] | None = None,
 ) -> States:
     """Noise `states` at the first sigma and denoise them over `sigmas`.
 
     Args:
         latents: the (video, audio) LATENTs that the states came from; noise is drawn in their shapes.
+        add_noise: False where `latents` are noisy already: where an unfinished run stopped, or of another node.
 
     Raises:
         LTX2Error: sigmas that do not fall from at most 1 towards 0, latents of another channel count, NaN results.
@@ -44,9 +47,11 @@ def run(
     video, audio = (None if latent is None else latent["samples"] for latent in latents)
     num_appended = tuple(state.num_appended if state else 0 for state in states)
     noisy = start(states, draw(seed, video, audio, num_appended), float(sigmas[0]))
+    noise = step_noise(seed, video, audio, num_appended, standardised=solver is res_2s)
+    if not add_noise:
+        noisy, noise = resumed(noisy, latents), continued(noise, latents)
     with torch.no_grad():
         denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype)
-        noise = step_noise(seed, video, audio, num_appended, standardised=solver is res_2s)
         return sample(denoiser, noisy, sigmas, solver, noise, on_step)
 
 

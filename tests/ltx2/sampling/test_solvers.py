@@ -119,3 +119,54 @@ def test_a_schedule_may_end_above_zero(name):
     constant = Prediction((x0,), (x0,))
     (result,) = SOLVERS[name](lambda x, sigma: constant, (0.9 * noise,), torch.tensor([0.9, 0.7, 0.5]), extra)
     assert 0.45 < result.std() < 0.55
+
+
+MEAN, SPREAD = 0.7, 0.3
+
+
+def posterior_mean(x, sigma):
+    """The exact x0 for data that are normally distributed: linear in x."""
+    share = (1 - sigma) * SPREAD**2 / spread_at(sigma) ** 2
+    return Prediction(tuple(MEAN + share * (a - (1 - sigma) * MEAN) for a in x), x)
+
+
+def spread_at(sigma):
+    return math.sqrt(((1 - sigma) * SPREAD) ** 2 + sigma**2)
+
+
+def flow(x, sigma, end):
+    """Where the flow from x at sigma is at `end`, in closed form: x - (1 - sigma) MEAN scales with the spread."""
+    return (1 - end) * MEAN + spread_at(end) / spread_at(sigma) * (x - (1 - sigma) * MEAN)
+
+
+@pytest.mark.parametrize("name,order", [("euler", 1), ("euler_cfg_pp", 1), ("gradient_estimation", 1), ("res_2s", 2)])
+def test_order_of_convergence(name, order, monkeypatch):
+    """Halving the steps of the linear flow halves the error of first-order solvers, and quarters that of second order.
+
+    Without its injected noise, for that converges in distribution only.
+    """
+    monkeypatch.setattr("ltx2.sampling.res_2s._ETA", 0.0)
+    start = torch.tensor([[[1.5], [-2.0]]], dtype=torch.float64)
+    still = Injection(lambda kind, step: (torch.zeros_like(start),), lambda x: x)
+
+    def denoise(x, sigma):
+        x0, _ = posterior_mean(x, sigma)
+        return Prediction(x0, x0)
+
+    errors = []
+    for steps in (128, 256, 512):
+        sigmas = torch.linspace(0.9, 0.2, steps + 1, dtype=torch.float64)
+        (result,) = SOLVERS[name](denoise, (start,), sigmas, still)
+        errors.append((result - flow(start, 0.9, 0.2)).abs().max().item())
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert orders == pytest.approx([order, order], abs=0.2)
+
+
+def test_ancestral_sampling_keeps_the_distribution():
+    """From the exact noisy distribution, with fresh noise in every step, to the exact data."""
+    generator = torch.Generator().manual_seed(5)
+    draw = lambda: torch.randn(1, 200, 200, generator=generator)  # noqa: E731
+    extra = Injection(lambda kind, step: (draw(),), lambda x: x)
+    (result,) = euler_ancestral(posterior_mean, (draw(),), torch.linspace(1, 0, 201) ** 2, extra)
+    assert result.mean().item() == pytest.approx(MEAN, abs=0.01)
+    assert result.std().item() == pytest.approx(SPREAD, rel=0.03)
