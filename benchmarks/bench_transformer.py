@@ -49,7 +49,7 @@ class Pair:
         streams = (self.video, self.audio)
         tables = tuple(table for stream in streams for table in _tables(stream))
         inputs = [value for value in self.theirs.values() if isinstance(value, Tensor)]
-        inputs += [tensor for stream in streams for tensor in (stream.latent, stream.context, stream.sigma)]
+        inputs += [tensor for stream in streams for tensor in (stream.latent, *stream.contexts, stream.sigma)]
         found = []
         for network, call, held in zip(self.networks, self.calls(), (tables, ()), strict=True):
             found.append(peak_bytes(call, given=(*network.parameters(), *network.buffers(), *inputs), held=held))

@@ -113,7 +113,7 @@ def our_inputs(network: Transformer, clip: Clip, *, device: str, dtype: torch.dt
                 latent=like.new_ones(1, timesteps[name].shape[1], stream.in_channels).normal_(),
                 sigma=torch.tensor([SIGMA], device=device),
                 levels=Levels(levels.values.to(device), levels.spans),
-                context=like.new_ones(1, CONTEXT_LENGTH, _context_width(config, stream.context_dim)).normal_(),
+                contexts=(like.new_ones(1, CONTEXT_LENGTH, _context_width(config, stream.context_dim)).normal_(),),
                 rotary=own.to(like),
                 exchange_rotary=exchange.to(like),
             )
@@ -127,8 +127,8 @@ def their_inputs(clip: Clip, video: StreamInput, audio: StreamInput) -> dict[str
     return {
         "hidden_states": video.latent,
         "audio_hidden_states": audio.latent,
-        "encoder_hidden_states": video.context,
-        "audio_encoder_hidden_states": audio.context,
+        "encoder_hidden_states": video.contexts[0],
+        "audio_encoder_hidden_states": audio.contexts[0],
         "timestep": clip.timesteps().to(sigma.device) * 1000 if clip.is_conditioned else sigma,
         "audio_timestep": sigma,
         "sigma": sigma,

@@ -5,7 +5,8 @@ Shapes: B batch, T query tokens, S key tokens, D width of the query stream, I in
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +31,21 @@ class AttentionBias(Protocol):
         ...
 
 
+class KeysValues(NamedTuple):
+    """What queries attend to: keys and values (B, H, S, C), keys normalised and rotated."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def stacked(cls, memories: Sequence[KeysValues], num_clips: int) -> KeysValues:
+        """One after another, each for all the clips of a batch: (P B, H, S, C)."""
+        expanded = [[part.expand(num_clips, -1, -1, -1) for part in memory] for memory in memories]
+        return cls(*expanded[0]) if len(memories) == 1 else cls(*map(torch.cat, zip(*expanded, strict=True)))
+
+
 class Attention(nn.Module):
-    """Queries from `x`, keys and values from `context`.
+    """Queries from one sequence, keys and values from another, or from the same.
 
     Queries and keys are normalised over the whole inner width, all heads together, before they are rotated. Gated
     attention scales every head by 2 * sigmoid(to_gate(x)).
@@ -54,69 +68,59 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        context: Tensor | None = None,
+        memory: KeysValues | None = None,
         *,
         rotary: Rotary | None = None,
-        key_rotary: Rotary | None = None,
         bias: AttentionBias | None = None,
-        skipped: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> Tensor:
-        """Attend from x (B, T, D) to context (B, S, ...), or to x itself.
+        """Attend from x (B, T, D) to `memory`, or to x itself.
 
         Args:
-            rotary: turns the queries, and the keys too unless `key_rotary` is given.
+            rotary: turns the queries, and x's own keys.
             bias: added to the logits (self-attention only).
-            skipped: (B,) booleans; where true the values pass through in place of the attention over them
-                (self-attention only). The gate and `to_out` still apply.
+            kept: the rows of the batch that attend; in the others the values pass through in place of the attention
+                over them (self-attention only). The gate and `to_out` still apply. None for all.
         """
-        context = x if context is None else context
-        value = self._heads(self.to_v(context))
-        if skipped is None:
-            attended = self._attend(x, context, value, rotary, key_rotary, bias)
-        elif skipped.all():
-            attended = value
+        if memory is not None:
+            attended = self._attend(x, memory, rotary, bias)
+        elif kept is None:
+            attended = self._attend(x, self.keys_values(x, rotary), rotary, bias)
         else:
-            kept = torch.nonzero(~skipped).squeeze(1)
-            part = self._attend(x[kept], context[kept], value[kept], _rows(rotary, kept), None, bias)
-            attended = value.index_copy(0, kept, part)
+            attended = self._heads(self.to_v(x))
+            if len(kept):
+                own = KeysValues(self._keys(x[kept], rotary), attended[kept])
+                attended = attended.index_copy(0, kept, self._attend(x[kept], own, rotary, bias))
         if self.to_gate is not None:
             attended = attended * rearrange(2 * torch.sigmoid(self.to_gate(x)), "b t h -> b h t 1")
         return self.to_out(rearrange(attended, "b h t c -> b t (h c)"))
 
-    def _attend(
-        self,
-        x: Tensor,
-        context: Tensor,
-        value: Tensor,
-        rotary: Rotary | None,
-        key_rotary: Rotary | None,
-        bias: AttentionBias | None,
-    ) -> Tensor:
+    def keys_values(self, context: Tensor, rotary: Rotary | None = None) -> KeysValues:
+        """What queries attend to in a context (B, S, ...)."""
+        return KeysValues(self._keys(context, rotary), self._heads(self.to_v(context)))
+
+    def _keys(self, context: Tensor, rotary: Rotary | None) -> Tensor:
+        keys = self._heads(self.key_norm(self.to_k(context)))
+        return keys if rotary is None else rotate(keys, rotary)
+
+    def _attend(self, x: Tensor, memory: KeysValues, rotary: Rotary | None, bias: AttentionBias | None) -> Tensor:
         query = self._heads(self.query_norm(self.to_q(x)))
-        key = self._heads(self.key_norm(self.to_k(context)))
         if rotary is not None:
             query = rotate(query, rotary)
-            key = rotate(key, key_rotary or rotary)
         if bias is None:
-            return F.scaled_dot_product_attention(query, key, value)
-        return _biased(query, key, value, bias)
+            return F.scaled_dot_product_attention(query, *memory)
+        return _biased(query, memory, bias)
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b t (h c) -> b h t c", h=self.num_heads)
 
 
-def _biased(query: Tensor, key: Tensor, value: Tensor, bias: AttentionBias) -> Tensor:
+def _biased(query: Tensor, memory: KeysValues, bias: AttentionBias) -> Tensor:
     """Attention of a few queries at a time. The clips of a batch recur in it, pass after pass."""
     out = torch.empty_like(query)
     for start in range(0, query.shape[2], _BIASED_QUERIES):
         stop = min(start + _BIASED_QUERIES, query.shape[2])
         rows = bias.rows(start, stop, query)
         rows = rows.repeat(len(query) // len(rows), 1, 1, 1)
-        out[:, :, start:stop] = F.scaled_dot_product_attention(query[:, :, start:stop], key, value, attn_mask=rows)
+        out[:, :, start:stop] = F.scaled_dot_product_attention(query[:, :, start:stop], *memory, attn_mask=rows)
     return out
-
-
-def _rows(rotary: Rotary | None, kept: Tensor) -> Rotary | None:
-    if rotary is None or rotary.cos.shape[0] == 1:
-        return rotary
-    return Rotary(rotary.cos[kept], rotary.sin[kept], rotary.interleaved)

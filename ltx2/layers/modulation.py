@@ -24,7 +24,7 @@ class Levels:
     """The distinct timesteps (U,) of a batch of tokens, and the spans of the flattened (B T) tokens that have them.
 
     `spans` is None where one level holds for all; otherwise each span is a slice with one row number, or with a
-    number for each of its tokens.
+    number for each of its tokens. The tokens may recur, pass after pass.
     """
 
     values: Tensor
@@ -40,6 +40,10 @@ class Levels:
         """The same tokens at `factor` times these levels: masks become timesteps when sigma is known."""
         return Levels(self.values * factor, self.spans)
 
+    def by_pass(self, x: Tensor) -> Tensor:
+        """x (P B, T, D), whose tokens recur P times, as (P, B T, D)."""
+        return x.view(-1, self.spans[-1][0].stop, x.shape[-1])
+
 
 def _spans(index: Tensor) -> tuple[tuple[slice, int | Tensor], ...]:
     borders = (torch.nonzero(index[1:] != index[:-1]).flatten() + 1).tolist()
@@ -48,18 +52,18 @@ def _spans(index: Tensor) -> tuple[tuple[slice, int | Tensor], ...]:
         return tuple(
             (slice(start, stop), int(index[start])) for start, stop in zip(starts, [*borders, len(index)], strict=True)
         )
-    stops = range(_CHUNK, len(index) + _CHUNK, _CHUNK)
-    return tuple((slice(stop - _CHUNK, stop), index[stop - _CHUNK : stop]) for stop in stops)
+    starts = range(0, len(index), _CHUNK)
+    return tuple((slice(start, min(start + _CHUNK, len(index))), index[start : start + _CHUNK]) for start in starts)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, levels: Levels) -> Tensor:
     """x * (1 + scale) + shift for x (B, T, D), with shift and scale (U, D) chosen by each token's level."""
     if levels.spans is None:
         return x * (1 + scale) + shift
-    tokens, out = x.flatten(0, 1), torch.empty_like(x)
-    flat = out.flatten(0, 1)
+    out = torch.empty_like(x)
+    tokens, flat = levels.by_pass(x), levels.by_pass(out)
     for span, row in levels.spans:
-        flat[span] = tokens[span] * (1 + scale[row]) + shift[row]
+        flat[:, span] = tokens[:, span] * (1 + scale[row]) + shift[row]
     return out
 
 
@@ -68,9 +72,9 @@ def add_gated(x: Tensor, update: Tensor, gate: Tensor, levels: Levels) -> Tensor
     if levels.spans is None:
         return x + update * gate
     out = torch.empty_like(x)
-    tokens, updates, flat = x.flatten(0, 1), update.flatten(0, 1), out.flatten(0, 1)
+    tokens, updates, flat = levels.by_pass(x), levels.by_pass(update), levels.by_pass(out)
     for span, row in levels.spans:
-        flat[span] = torch.addcmul(tokens[span], updates[span], gate[row])
+        flat[:, span] = torch.addcmul(tokens[:, span], updates[:, span], gate[row])
     return out
 
 

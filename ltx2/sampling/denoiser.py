@@ -1,20 +1,26 @@
-"""From a noisy state and a sigma to a prediction of x0: the passes of a step, batched into one call.
+"""From a noisy state and a sigma to a prediction of x0: the passes of a step in one call, and their sum.
 
 Shapes: B batch, T tokens, C channels, P passes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..guidance.guidance import COND, NEUTRAL, UNCOND, Guidance, Pass, combine, plan
+from ..guidance.guidance import NEUTRAL, AnyGuidance, guidance_at
+from ..guidance.plan import plan
+from ..guidance.terms import COND, UNCOND, Running, combine
+from ..layers.attention import KeysValues
 from ..layers.modulation import Levels
-from ..networks.transformer.inputs import Perturbations, StreamInput
+from ..networks.transformer.inputs import StreamInput
 from ..networks.transformer.model import Transformer
+from ..networks.transformer.passes import Pass
 from ..tokens import TokenState
+from .memory import pass_bytes, passes_that_fit, text_bytes
 from .solvers import Latents, Prediction
 
 
@@ -32,12 +38,17 @@ class Context:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The positive prompt, the negative one where guidance asks for it, and each modality's guidance."""
+    """The positive prompt, the negative one where guidance asks for it, and each modality's guidance.
+
+    Attributes:
+        passes_per_forward: How many passes of a step run together; 0 for as many as memory allows.
+    """
 
     positive: Context
     negative: Context | None = None
-    video: Guidance = NEUTRAL
-    audio: Guidance = NEUTRAL
+    video: AnyGuidance = NEUTRAL
+    audio: AnyGuidance = NEUTRAL
+    passes_per_forward: int = 0
 
 
 class Denoiser:
@@ -47,6 +58,7 @@ class Denoiser:
         states: (video, audio); None for a modality that is left out. A modality whose mask is 0 everywhere is frozen:
             it is shown to the other one at sigma 0 and stays as it is.
         dtype: what the transformer computes in; state and guidance stay fp32.
+        free_memory: bytes on the device beside the weights; None for plenty.
     """
 
     def __init__(
@@ -57,29 +69,55 @@ class Denoiser:
         *,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        free_memory: int | None = None,
     ) -> None:
-        guidance = (prompts.video, prompts.audio)
         self.transformer = transformer
-        self.guidance = tuple(scales if state else None for scales, state in zip(guidance, states, strict=True))
-        self.passes = plan(*self.guidance)
-        self.perturbations = Perturbations.of(
-            one.perturbation for one in self.passes for _ in range(_batch_size(states))
+        self.guidance = (prompts.video, prompts.audio)
+        needed = pass_bytes(transformer.config, states, dtype)
+        contexts = tuple(
+            tuple(getattr(prompt, name).to(device, dtype) for prompt in (prompts.positive, prompts.negative) if prompt)
+            for name in ("video", "audio")
         )
+        text = (None, None)
+        if not transformer.follows_sigma_in_text:
+            kept = text_bytes(transformer.config, contexts[0], dtype)
+            # Without room for it beside a pass, every step makes it anew.
+            if free_memory is None or kept + needed <= free_memory:
+                text = transformer.text(*contexts)
+                free_memory = None if free_memory is None else free_memory - kept
+        self.passes_per_batch = prompts.passes_per_forward or passes_that_fit(needed, free_memory)
         self.streams = tuple(
-            _PreparedStream(transformer, number, state, prompts, self.passes, device or torch.device("cpu"), dtype)
+            _PreparedStream(transformer, name, state, texts, keys_values, device or torch.device("cpu"), dtype)
             if state
             else None
-            for number, state in enumerate(states)
+            for name, state, texts, keys_values in zip(("video", "audio"), states, contexts, text, strict=True)
         )
+        self._running = (Running(), Running())
+        self._last = Prediction((None, None), (None, None))
 
-    def __call__(self, x: Latents, sigma: float) -> Prediction:
-        """The guided x0 (B, T, C) of each modality, masked tokens pulled to their clean latents; and the unguided."""
-        predictions = self.predictions(x, sigma)
-        x0 = tuple(
-            stream.state.blended(combine(guidance, by_pass)) if stream else None
-            for stream, guidance, by_pass in zip(self.streams, self.guidance, predictions, strict=True)
+    def __call__(self, x: Latents, sigma: float, step: int = 0) -> Prediction:
+        """The guided x0 (B, T, C) of each modality, masked tokens pulled to their clean latents; and the unguided.
+
+        A modality that guidance skips at this step has its last prediction again, and the network leaves it as it is.
+        """
+        guidance = guidance_at(*self.guidance, sigma)
+        updated = tuple(
+            stream is not None and (last is None or step % (scales.skip_step + 1) == 0)
+            for stream, scales, last in zip(self.streams, guidance, self._last.x0, strict=True)
         )
-        return Prediction(x0, tuple(by_pass and by_pass.get(UNCOND, by_pass[COND]) for by_pass in predictions))
+        if any(updated):
+            present = (scales if stream else None for stream, scales in zip(self.streams, guidance, strict=True))
+            wanted = tuple(
+                is_updated and not stream.is_frozen for stream, is_updated in zip(self.streams, updated, strict=True)
+            )
+            predictions = self.predictions(x, sigma, plan(*present, wanted), updated)
+            x0, uncond = list(self._last.x0), list(self._last.uncond)
+            for n, by_pass in enumerate(predictions):
+                if updated[n]:
+                    x0[n] = self.streams[n].state.blended(combine(guidance[n], by_pass, self._running[n]))
+                    uncond[n] = by_pass[UNCOND if guidance[n].cfg != 1 and UNCOND in by_pass else COND]
+            self._last = Prediction(tuple(x0), tuple(uncond))
+        return self._last
 
     def blend(self, x: Latents) -> Latents:
         """x with masked tokens pulled to their clean latents."""
@@ -87,14 +125,17 @@ class Denoiser:
             stream.state.blended(latent) if stream else None for stream, latent in zip(self.streams, x, strict=True)
         )
 
-    def predictions(self, x: Latents, sigma: float) -> tuple[dict[str, Tensor] | None, ...]:
+    def predictions(
+        self, x: Latents, sigma: float, passes: Mapping[str, Pass], updated: tuple[bool, bool] = (True, True)
+    ) -> tuple[dict[str, Tensor] | None, ...]:
         """Per modality, x0 by the name of the pass, before any arithmetic on them."""
         inputs = [
-            stream.inputs(latent, sigma) if stream else None for stream, latent in zip(self.streams, x, strict=True)
+            stream.inputs(latent, sigma, is_updated) if stream else None
+            for stream, latent, is_updated in zip(self.streams, x, updated, strict=True)
         ]
-        velocities = self.transformer(*inputs, self.perturbations)
+        velocities = self.transformer(*inputs, tuple(passes.values()), self.passes_per_batch)
         return tuple(
-            stream.x0(latent, velocity, sigma) if stream else None
+            dict(zip(passes, stream.x0(latent, velocity, sigma), strict=True)) if stream else None
             for stream, latent, velocity in zip(self.streams, x, velocities, strict=True)
         )
 
@@ -105,46 +146,38 @@ class _PreparedStream:
     def __init__(
         self,
         transformer: Transformer,
-        number: int,
+        name: str,
         state: TokenState,
-        prompts: Prompts,
-        passes: tuple[Pass, ...],
+        contexts: tuple[Tensor, ...],
+        text: tuple[tuple[KeysValues, ...], ...] | None,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        name = ("video", "audio")[number]
-        batch = state.latent.shape[0]
         self.state = state
         self.device, self.dtype = device, dtype
-        self.passes = passes
         self.is_frozen = not bool(state.mask.any())
-        self.mask_levels = Levels.of(state.mask[..., 0].repeat(len(passes), 1).to(device))
+        self.mask_levels = Levels.of(state.mask[..., 0].to(device))
         # One table for the whole batch: its elements stand at the same positions.
         tables = transformer.rotary(getattr(transformer.config, name), state.positions[:1].to(device))
         self.rotary, self.exchange_rotary = (table.to(dtype) for table in tables)
-        chosen = [prompts.negative if one.negative[number] else prompts.positive for one in passes]
-        assert None not in chosen, "guidance away from a negative prompt needs one"
-        self.context = torch.cat([getattr(context, name).expand(batch, -1, -1) for context in chosen]).to(device, dtype)
+        self.contexts, self.text = contexts, text
         self.keyframes = None if state.keyframes is None else state.keyframes[:1].to(device)
 
-    def inputs(self, latent: Tensor, sigma: float) -> StreamInput:
+    def inputs(self, latent: Tensor, sigma: float, is_updated: bool) -> StreamInput:
         return StreamInput(
-            latent=latent.to(self.device, self.dtype).repeat(len(self.passes), 1, 1),
+            latent=latent.to(self.device, self.dtype),
             sigma=torch.tensor([0.0 if self.is_frozen else sigma], device=self.device),
             levels=self.mask_levels.scaled(sigma),
-            context=self.context,
+            contexts=self.contexts,
             rotary=self.rotary,
             exchange_rotary=self.exchange_rotary,
             keyframes=self.keyframes,
             attention_bias=self.state.attention,
+            is_updated=is_updated,
+            text=self.text,
         )
 
-    def x0(self, latent: Tensor, velocity: Tensor, sigma: float) -> dict[str, Tensor]:
-        """x - timestep * velocity, fp32, per pass; the timestep is each token's own."""
+    def x0(self, latent: Tensor, velocity: Tensor, sigma: float) -> tuple[Tensor, ...]:
+        """x - timestep * velocity, fp32, of each pass; the timestep is each token's own."""
         timesteps = self.state.mask * sigma
-        velocities = velocity.to(latent).chunk(len(self.passes))
-        return {one.name: latent - timesteps * v for one, v in zip(self.passes, velocities, strict=True)}
-
-
-def _batch_size(states: tuple[TokenState | None, ...]) -> int:
-    return next(state.latent.shape[0] for state in states if state)
+        return tuple(latent - timesteps * v for v in velocity.to(latent).split(len(latent)))

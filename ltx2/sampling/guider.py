@@ -6,11 +6,15 @@ import logging
 from dataclasses import dataclass
 
 from ..errors import LTX2Error
-from ..guidance.guidance import NEUTRAL, Guidance
+from ..guidance.guidance import FOLLOWING, NEUTRAL, AnyGuidance, guidance_at
 from ..recipe import TransformerRecipe
 from .denoiser import Context, Prompts
 
 logger = logging.getLogger("ltx2")
+
+_DISTILLED = "distilled"
+#: Up to this strength the distilled LoRA goes with guidance: 0.25 in the first HQ stage, 0.5 in the second.
+_WEAK = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,27 +33,51 @@ class Guider:
         transformer: TransformerRecipe,
         positive: Context,
         negative: Context | None = None,
-        video: Guidance | None = None,
-        audio: Guidance | None = None,
+        video: AnyGuidance | None = None,
+        audio: AnyGuidance | None = None,
+        passes_per_forward: int = 0,
     ) -> Guider:
         """Without any guidance the distilled guider; audio guidance that is not given follows the video's.
 
         Raises:
-            LTX2Error: cfg without a negative prompt; prompts encoded for another release.
+            LTX2Error: cfg without a negative prompt; prompts encoded for another release; blocks that are not there.
         """
-        video = video or NEUTRAL
-        audio = audio or video
-        if negative is None and (video.cfg != 1 or audio.cfg != 1):
+        config = transformer.config
+        video = (video or NEUTRAL).each(lambda one: one.fitted(config))
+        audio = (audio or FOLLOWING).each(lambda one: one if one.stg_blocks is None else one.fitted(config))
+        scales = _cfg(video, audio)
+        if negative is None and scales != (1, 1):
             raise LTX2Error(
-                f"cfg away from 1 needs a negative prompt; got cfg {video.cfg:g} (video) and {audio.cfg:g} (audio): "
+                f"cfg away from 1 needs a negative prompt; got cfg {scales[0]:g} (video) and {scales[1]:g} (audio): "
                 "connect a second LTX-2 Encode Prompt, or set cfg to 1"
+            )
+        if scales != (1, 1) and (name := _distilled_part(transformer)):
+            logger.warning(
+                "cfg %g (video) and %g (audio) burn the picture of a distilled model, which %s is by its name: "
+                "leave the guidance unconnected",
+                *scales,
+                name,
             )
         if positive.is_empty:
             logger.warning("the positive prompt is empty: the clip will show anything; say what is seen and heard")
         for context in (positive, negative):
             if context is not None:
                 _check_width(context, transformer)
-        return cls(transformer, Prompts(positive, negative, video, audio))
+        return cls(transformer, Prompts(positive, negative, video, audio, passes_per_forward))
+
+
+def _cfg(video: AnyGuidance, audio: AnyGuidance) -> tuple[float, float]:
+    """A (video, audio) cfg that is farthest from neutral at any noise level."""
+    starts = {start for guidance in (video, audio) for start, _ in guidance.rows}
+    ends = {end for g in (video, audio) for _, row in g.rows for end in row.cfg_sigmas or ()}
+    pairs = [guidance_at(video, audio, sigma) for sigma in starts | ends]
+    return tuple(max((pair[n].cfg for pair in pairs), key=lambda cfg: abs(cfg - 1)) for n in (0, 1))
+
+
+def _distilled_part(transformer: TransformerRecipe) -> str | None:
+    """The file that makes a model a distilled one. Only names tell: their configs and keys are a dev model's."""
+    files = [transformer.file, *(lora.file for lora in transformer.loras if lora.strength > _WEAK)]
+    return next((file.path.name for file in files if _DISTILLED in file.path.name.lower()), None)
 
 
 def _check_width(context: Context, transformer: TransformerRecipe) -> None:

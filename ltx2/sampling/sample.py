@@ -43,7 +43,8 @@ def sample(
     def denoise(x: Latents, sigma: float) -> Prediction:
         if on_step:
             on_step(int((sigmas[:-1] > sigma).sum()), steps)
-        return denoiser(x, sigma)
+        # Predictions within a step, and one that ends a run, belong to the step that they are in.
+        return denoiser(x, sigma, max(0, int((sigmas[:-1] >= sigma).sum()) - 1))
 
     def no_noise(kind: str, step: int) -> Latents:
         raise AssertionError("a stochastic solver needs noise")

@@ -67,11 +67,10 @@ class StreamEdges(nn.Module):
         if other_sigma is not None:
             exchange_rows, _ = self.exchange_modulation(timesteps, dtype)
             exchange_gate, _ = self.exchange_gate(other_sigma * self.config.exchange_timestep_scale, dtype)
-        context = given.context if self.caption_projection is None else self.caption_projection(given.context)
         conditions = StreamConditions(
             levels=given.levels,
             rows=rows,
-            context=context,
+            contexts=() if given.text else tuple(map(self.project, given.contexts)),
             prompt_rows=prompt_rows,
             exchange_rows=exchange_rows,
             exchange_gate=exchange_gate,
@@ -79,8 +78,13 @@ class StreamEdges(nn.Module):
             exchange_rotary=given.exchange_rotary,
             attention_bias=given.attention_bias,
             is_updated=given.is_updated,
+            text=given.text,
         )
         return conditions, embedded
+
+    def project(self, context: Tensor) -> Tensor:
+        """The context as the blocks read it."""
+        return context if self.caption_projection is None else self.caption_projection(context)
 
     def velocity(self, x: Tensor, embedded: Tensor, given: StreamInput) -> Tensor:
         """Hidden states (B, T, D) -> velocity (B, T, C)."""

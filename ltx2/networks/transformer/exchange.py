@@ -36,15 +36,15 @@ class Exchange(nn.Module):
         audio: Tensor,
         given_video: StreamConditions,
         given_audio: StreamConditions,
-        skipped: tuple[Tensor | None, Tensor | None],
+        kept: tuple[Tensor | None, Tensor | None],
     ) -> tuple[Tensor, Tensor]:
-        """The updated (video, audio). `skipped`: (B,) elements that leave out audio-to-video, and video-to-audio."""
+        """The updated (video, audio). `kept`: rows that do audio-to-video, and video-to-audio; None for all."""
         seen = _Side(rms_norm(video, self.eps), self.video_table, given_video)
         heard = _Side(rms_norm(audio, self.eps), self.audio_table, given_audio)
         if given_video.is_updated:
-            video = _listen(video, self.audio_to_video, seen, heard, 0, skipped[0])
+            video = _listen(video, self.audio_to_video, seen, heard, 0, kept[0])
         if given_audio.is_updated:
-            audio = _listen(audio, self.video_to_audio, heard, seen, 2, skipped[1])
+            audio = _listen(audio, self.video_to_audio, heard, seen, 2, kept[1])
         return video, audio
 
 
@@ -57,21 +57,17 @@ class _Side:
         self.gate = given.exchange_gate + table[4:].to(given.exchange_gate)
         self.given = given
 
-    def modulated(self, first_row: int) -> Tensor:
+    def modulated(self, first_row: int, kept: Tensor | None) -> Tensor:
+        normed = self.normed if kept is None else self.normed[kept]
         scale, shift = self.rows[:, first_row], self.rows[:, first_row + 1]
-        return modulate(self.normed, shift, scale, self.given.levels)
+        return modulate(normed, shift, scale, self.given.levels)
 
 
-def _listen(x: Tensor, attention: Attention, own: _Side, other: _Side, row: int, skipped: Tensor | None) -> Tensor:
-    if skipped is not None and skipped.all():
+def _listen(x: Tensor, attention: Attention, own: _Side, other: _Side, row: int, kept: Tensor | None) -> Tensor:
+    if kept is not None and not len(kept):
         return x
-    update = attention(
-        own.modulated(row),
-        other.modulated(row),
-        rotary=own.given.exchange_rotary,
-        key_rotary=other.given.exchange_rotary,
-    )
-    gate = own.gate
-    if skipped is not None:
-        gate = gate * (~skipped).to(gate)[:, None, None]
-    return torch.addcmul(x, update, gate)
+    memory = attention.keys_values(other.modulated(row, kept), other.given.exchange_rotary)
+    update = attention(own.modulated(row, kept), memory, rotary=own.given.exchange_rotary)
+    if kept is None:
+        return torch.addcmul(x, update, own.gate)
+    return x.index_copy(0, kept, torch.addcmul(x[kept], update, own.gate))

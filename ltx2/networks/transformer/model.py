@@ -1,17 +1,22 @@
 """The LTX-2 transformer: noisy video and audio tokens, noise levels and text in; velocities out.
 
-Shapes: B batch, T tokens, C latent channels, A position axes.
+Shapes: B batch, P passes, T tokens, C latent channels, A position axes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import torch
 from torch import Tensor, nn
 
 from ...config.transformer import StreamConfig, TransformerConfig
+from ...layers.attention import KeysValues
 from ...layers.rope import Rotary, rotary_table
 from .edges import StreamEdges
 from .exchange import Exchange
-from .inputs import Perturbations, StreamInput
+from .inputs import StreamInput
+from .passes import Batch, Pass, Segment, origins, segments
 from .stream import Stream, StreamConditions
 
 
@@ -24,26 +29,40 @@ class Block(nn.Module):
         self.audio = Stream(config, config.audio)
         self.exchange = Exchange(config)
 
+    def text(
+        self, given: tuple[StreamConditions | None, ...], number: int, prompts: tuple[set[int], set[int]]
+    ) -> tuple[dict[int, KeysValues] | None, ...]:
+        """Keys and values of these prompts of either modality, in this block, which is `number`."""
+        streams = (self.video, self.audio)
+        return tuple(
+            {p: g.text[number][p] if g.text else stream.text(g.contexts[p], g.prompt_rows) for p in read}
+            if _is_updated(g)
+            else None
+            for stream, g, read in zip(streams, given, prompts, strict=True)
+        )
+
     def forward(
         self,
         states: tuple[Tensor | None, Tensor | None],
         given: tuple[StreamConditions | None, StreamConditions | None],
-        skipped: tuple[Tensor | None, ...],
+        text: tuple[dict[int, KeysValues] | None, ...],
+        batch: Batch,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The next (video, audio) states. `skipped`: per branch of BRANCHES, the (B,) elements that leave it out."""
+        """The next (video, audio) states (P B, T, D) of a batch of passes; `text` by prompt."""
         streams = (self.video, self.audio)
         states = tuple(
-            stream.attend(x, g, skip) if _is_updated(g) else x
-            for stream, x, g, skip in zip(streams, states, given, skipped[:2], strict=True)
+            stream.attend(x, g, KeysValues.stacked([by_prompt[p] for p in prompts], batch.num_clips), kept)
+            if _is_updated(g)
+            else x
+            for stream, x, g, by_prompt, prompts, kept in zip(
+                streams, states, given, text, batch.prompts, batch.kept[:2], strict=True
+            )
         )
         if None not in given:
-            states = self.exchange(*states, *given, skipped[2:])
+            states = self.exchange(*states, *given, batch.kept[2:])
         return tuple(
             stream.feed(x, g) if _is_updated(g) else x for stream, x, g in zip(streams, states, given, strict=True)
         )
-
-
-BRANCHES = ("video_self_attention", "audio_self_attention", "audio_to_video", "video_to_audio")
 
 
 class Transformer(nn.Module):
@@ -75,25 +94,85 @@ class Transformer(nn.Module):
         )
         return own, exchange
 
+    def text(self, video: Sequence[Tensor], audio: Sequence[Tensor]) -> tuple[tuple[tuple[KeysValues, ...], ...], ...]:
+        """Keys and values of contexts (1, S, D), per modality, block and context, where no noise level enters them."""
+        assert not self.follows_sigma_in_text
+        found = []
+        for name, contexts in (("video", video), ("audio", audio)):
+            projected = [getattr(self, name).project(context) for context in contexts]
+            streams = [getattr(block, name) for block in self.blocks]
+            found.append(tuple(tuple(stream.text(context, None) for context in projected) for stream in streams))
+        return tuple(found)
+
+    @property
+    def follows_sigma_in_text(self) -> bool:
+        """Whether the text's keys and values change with the noise level."""
+        return self.video.prompt_modulation is not None
+
     def forward(
-        self, video: StreamInput | None, audio: StreamInput | None, perturbations: Perturbations | None = None
+        self,
+        video: StreamInput | None,
+        audio: StreamInput | None,
+        passes: Sequence[Pass] = (Pass(),),
+        passes_per_batch: int | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Velocities (B, T, C) of the modalities that are given; None for the others."""
-        perturbations = perturbations or Perturbations()
+        """Velocities (P B, T, C), pass after pass, of the modalities that are given; None for the others.
+
+        Passes share what they have in common; `passes_per_batch` of them (None: all) run together. Block after block
+        sees all of them, so that its text is read once and its weights arrive once.
+        """
         given, edges = (video, audio), (self.video, self.audio)
-        states = tuple(edge.embed(g) if g else None for edge, g in zip(edges, given, strict=True))
         others = (audio.sigma if audio else None, video.sigma if video else None)
         prepared = [
             edge.conditions(g, other) if g else (None, None)
             for edge, g, other in zip(edges, given, others, strict=True)
         ]
         conditions = tuple(condition for condition, _ in prepared)
-        for number, block in enumerate(self.blocks):
-            states = block(states, conditions, tuple(perturbations.skipped(branch, number) for branch in BRANCHES))
+        states = {0: tuple(edge.embed(g) if g else None for edge, g in zip(edges, given, strict=True))}
+        parents = [parent for parent, _ in origins(passes, len(self.blocks))]
+        for segment in segments(passes, len(self.blocks), passes_per_batch or len(passes)):
+            states = self._through(segment, _joined(states, parents, segment.numbers), conditions, passes)
+        states = _joined(states, parents, range(len(passes)))
         return tuple(
-            edge.velocity(x, embedded, g) if g else None
-            for edge, x, (_, embedded), g in zip(edges, states, prepared, given, strict=True)
+            torch.cat([edge.velocity(state[modality], embedded, g) for state in states.values()]) if g else None
+            for modality, (edge, (_, embedded), g) in enumerate(zip(edges, prepared, given, strict=True))
         )
+
+    def _through(
+        self,
+        segment: Segment,
+        states: dict[int, tuple[Tensor | None, ...]],
+        given: tuple[StreamConditions | None, ...],
+        passes: Sequence[Pass],
+    ) -> dict[int, tuple[Tensor | None, ...]]:
+        """The states of each pass behind the blocks of a segment."""
+        some = next(x for x in states[0] if x is not None)
+        batches = [
+            Batch.of([passes[n] for n in one], segment.blocks[0], len(some), some.device) for one in segment.batches
+        ]
+        stacked = [tuple(map(_stack, zip(*(states[n] for n in one), strict=True))) for one in segment.batches]
+        del states
+        prompts = tuple({passes[n].prompts[modality] for n in segment.numbers} for modality in (0, 1))
+        for number in segment.blocks:
+            text = self.blocks[number].text(given, number, prompts)
+            stacked = [self.blocks[number](x, given, text, batch) for x, batch in zip(stacked, batches, strict=True)]
+        found = {}
+        for numbers, pair in zip(segment.batches, stacked, strict=True):
+            parts = [[None] * len(numbers) if x is None else x.chunk(len(numbers)) for x in pair]
+            found.update(zip(numbers, zip(*parts, strict=True), strict=True))
+        return found
+
+
+def _joined(
+    states: dict[int, tuple[Tensor | None, ...]], parents: Sequence[int], numbers: Iterable[int]
+) -> dict[int, tuple[Tensor | None, ...]]:
+    """The states of these passes; one that has been the same as its parent so far has the parent's."""
+    return {number: states[number if number in states else parents[number]] for number in numbers}
+
+
+def _stack(states: Sequence[Tensor | None]) -> Tensor | None:
+    """One state, or several as one batch."""
+    return states[0] if len(states) == 1 or states[0] is None else torch.cat(states)
 
 
 def _is_updated(given: StreamConditions | None) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...config.transformer import StreamConfig, TransformerConfig
-from ...layers.attention import Attention, AttentionBias
+from ...layers.attention import Attention, AttentionBias, KeysValues
 from ...layers.feed_forward import FeedForward
 from ...layers.modulation import Levels, add_gated, modulate
 from ...layers.norms import rms_norm
@@ -24,6 +24,8 @@ class StreamConditions:
 
     Attributes:
         rows: (U, R, D) AdaLN rows; each block adds its own table.
+        contexts: (B or 1, S, D) for each prompt, what the blocks make keys and values of.
+        text: Per block, keys and values of each prompt, where they are known already.
         prompt_rows: (B, 2, D) rows for text keys and values, or None.
         exchange_rows: (U, 4, D) rows for the exchange.
         exchange_gate: (B, 1, D) gate of what comes in from the other modality.
@@ -31,7 +33,7 @@ class StreamConditions:
 
     levels: Levels
     rows: Tensor
-    context: Tensor
+    contexts: tuple[Tensor, ...]
     prompt_rows: Tensor | None
     exchange_rows: Tensor | None
     exchange_gate: Tensor | None
@@ -39,6 +41,7 @@ class StreamConditions:
     exchange_rotary: Rotary
     attention_bias: AttentionBias | None
     is_updated: bool
+    text: tuple[tuple[KeysValues, ...], ...] | None
 
 
 class Stream(nn.Module):
@@ -56,17 +59,25 @@ class Stream(nn.Module):
         self.text_attention = Attention(width, stream.context_dim, **heads, **options)
         self.feed_forward = FeedForward(width, bias=stream.ff_bias)
 
-    def attend(self, x: Tensor, given: StreamConditions, skipped: Tensor | None) -> Tensor:
-        """Self-attention, then text attention. `skipped` (B,): elements whose self-attention passes values through."""
+    def text(self, context: Tensor, prompt_rows: Tensor | None) -> KeysValues:
+        """Keys and values of the text: made once for all passes that read it."""
+        if self.prompt_table is not None:
+            table = self.prompt_table.to(context)
+            rows = table[None] if prompt_rows is None else prompt_rows + table
+            context = torch.addcmul(rows[:, :1], context, 1 + rows[:, 1:])
+        return self.text_attention.keys_values(context)
+
+    def attend(self, x: Tensor, given: StreamConditions, text: KeysValues, kept: Tensor | None) -> Tensor:
+        """Self-attention, then text attention. `kept`: rows whose self-attention is not left out; None for all."""
         shift, scale, gate, *_ = rows = self._rows(given)
         hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
-        update = self.self_attention(hidden, rotary=given.rotary, bias=given.attention_bias, skipped=skipped)
+        update = self.self_attention(hidden, rotary=given.rotary, bias=given.attention_bias, kept=kept)
         x = add_gated(x, update, gate, given.levels)
         if self.prompt_table is None:
-            return x + self.text_attention(rms_norm(x, self.eps), given.context)
+            return x + self.text_attention(rms_norm(x, self.eps), text)
         shift, scale, gate = rows[6:]
         query = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
-        return add_gated(x, self.text_attention(query, self._modulated_context(given)), gate, given.levels)
+        return add_gated(x, self.text_attention(query, text), gate, given.levels)
 
     def feed(self, x: Tensor, given: StreamConditions) -> Tensor:
         """The feed-forward network."""
@@ -76,9 +87,3 @@ class Stream(nn.Module):
 
     def _rows(self, given: StreamConditions) -> tuple[Tensor, ...]:
         return (given.rows + self.table.to(given.rows)).unbind(1)
-
-    def _modulated_context(self, given: StreamConditions) -> Tensor:
-        table = self.prompt_table.to(given.context)
-        rows = table[None] if given.prompt_rows is None else given.prompt_rows + table
-        shift, scale = rows[:, :1], rows[:, 1:]
-        return torch.addcmul(shift, given.context, 1 + scale)

@@ -9,13 +9,11 @@ from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
 from ltx2.layers.modulation import Levels
 from ltx2.networks.transformer.inputs import (
-    ISOLATED,
-    Perturbation,
-    Perturbations,
     StreamInput,
     attention_bias,
 )
 from ltx2.networks.transformer.model import Transformer
+from ltx2.networks.transformer.passes import ISOLATED, Pass, Perturbation
 
 CASES = (
     "transformer_20",
@@ -56,7 +54,7 @@ def stream(case, network, name, positions=None, uniform=False, **changes):
         latent=inputs[f"{name}_latent"],
         sigma=sigma,
         levels=Levels.of(mask * sigma[:, None]),
-        context=inputs[f"{name}_context"],
+        contexts=(inputs[f"{name}_context"],),
         rotary=rotary,
         exchange_rotary=exchange_rotary,
         **{**options, **changes},
@@ -90,13 +88,15 @@ def test_uniform_noise(case, network):
 
 @pytest.mark.parametrize("variant", PERTURBED)
 def test_perturbed(case, network, variant):
-    perturbations = Perturbations.of([PERTURBED[variant]] * 2)
-    check(case, variant, network(*both(case, network), perturbations))
+    check(case, variant, network(*both(case, network), [Pass(perturbation=PERTURBED[variant])]))
 
 
-def test_elements_perturbed_differently(case, network):
+def test_passes_perturbed_differently(case, network):
     second = Perturbation(video_self_attention=BLOCK_1, audio_self_attention=BLOCK_1)
-    check(case, "mixed", network(*both(case, network), Perturbations.of([ISOLATED, second])))
+    passes = [Pass(perturbation=ISOLATED), Pass(perturbation=second)]
+    velocities = network(*both(case, network), passes, passes_per_batch=1)
+    # The fixture has one clip of each pass.
+    check(case, "mixed", [torch.stack((x[0], x[3])) for x in velocities])
 
 
 class DenseBias:

@@ -55,7 +55,7 @@ def inputs(network, *, seed=0, grid=(2, 3, 4), audio_length=5, context_length=6)
                 latent=torch.randn(1, length, stream.in_channels, generator=generator),
                 sigma=torch.tensor([0.7]),
                 levels=Levels.of(torch.full((1, length), 0.7)),
-                context=torch.randn(1, context_length, width, generator=generator),
+                contexts=(torch.randn(1, context_length, width, generator=generator),),
                 rotary=own,
                 exchange_rotary=exchange,
             )
@@ -80,8 +80,8 @@ def assert_same_as_diffusers(network, *, grid, audio_length):
         theirs = transformer_twin(network)(
             hidden_states=video.latent,
             audio_hidden_states=audio.latent,
-            encoder_hidden_states=video.context,
-            audio_encoder_hidden_states=audio.context,
+            encoder_hidden_states=video.contexts[0],
+            audio_encoder_hidden_states=audio.contexts[0],
             timestep=torch.tensor([[700.0]]).expand(1, video.latent.shape[1]),
             audio_timestep=torch.tensor([[700.0]]).expand(1, audio.latent.shape[1]),
             sigma=torch.tensor([700.0]),

@@ -9,6 +9,7 @@ from ltx2.conditioning.frames import ReplacedFrames
 from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
 from ltx2.guidance.guidance import NEUTRAL, Guidance
+from ltx2.guidance.plan import plan
 from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.sample import sample, start
@@ -19,7 +20,7 @@ GRID = (3, 2, 4)
 TOLERANCE = {"atol": 2e-4, "rtol": 0}
 
 
-@pytest.fixture(scope="module", params=["end_to_end_20", "end_to_end_23"])
+@pytest.fixture(scope="module", params=["end_to_end_20", "end_to_end_23", "end_to_end_25"])
 def case(request, golden):
     return golden(request.param)
 
@@ -66,7 +67,7 @@ def prepare(case, network, variant):
 @pytest.mark.parametrize("variant", ["t2v", "i2v"])
 def test_passes_of_the_first_step(case, network, variant):
     denoiser, states = prepare(case, network, variant)
-    predictions = denoiser.predictions(tuple(state.latent for state in states), 1.0)
+    predictions = denoiser.predictions(tuple(state.latent for state in states), 1.0, plan(*denoiser.guidance))
     for name, by_pass in zip(("video", "audio"), predictions, strict=True):
         assert list(by_pass) == ["cond", "uncond", "perturbed", "isolated"]
         for one, x0 in by_pass.items():

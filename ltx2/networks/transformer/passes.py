@@ -1,0 +1,121 @@
+"""The predictions of one call, and how blocks share their work: planned as data, before anything runs.
+
+Two passes are one until the first block in which they differ: the later one starts there, from the other's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+ALL_BLOCKS = None
+BRANCHES = ("video_self_attention", "audio_self_attention", "audio_to_video", "video_to_audio")
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """What a pass leaves out: blocks by number, or ALL_BLOCKS.
+
+    Attributes:
+        video_self_attention: Blocks whose video self-attention passes its values through.
+        audio_self_attention: Likewise for audio.
+        audio_to_video: Blocks in which video does not listen to audio.
+        video_to_audio: Blocks in which audio does not look at video.
+    """
+
+    video_self_attention: frozenset[int] | None = frozenset()
+    audio_self_attention: frozenset[int] | None = frozenset()
+    audio_to_video: frozenset[int] | None = frozenset()
+    video_to_audio: frozenset[int] | None = frozenset()
+
+    def skips(self, branch: str, block: int) -> bool:
+        blocks = getattr(self, branch)
+        return blocks is ALL_BLOCKS or block in blocks
+
+
+#: Cross-modal attention off everywhere: the two modalities do not know of each other.
+ISOLATED = Perturbation(audio_to_video=ALL_BLOCKS, video_to_audio=ALL_BLOCKS)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One prediction: which prompt (video, audio) read, by number, and what is left out."""
+
+    prompts: tuple[int, int] = (0, 0)
+    perturbation: Perturbation = Perturbation()
+
+    def left_out(self, block: int) -> tuple[bool, ...]:
+        """Per branch of BRANCHES, whether it is left out."""
+        return tuple(self.perturbation.skips(branch, block) for branch in BRANCHES)
+
+    def leaves(self, other: Pass, num_layers: int) -> int:
+        """The first block in which this pass differs from another; `num_layers` where none does."""
+        if self.prompts != other.prompts:
+            return 0
+        differing = (block for block in range(num_layers) if self.left_out(block) != other.left_out(block))
+        return next(differing, num_layers)
+
+
+def origins(passes: Sequence[Pass], num_layers: int) -> tuple[tuple[int, int], ...]:
+    """Per pass: the earlier pass that it is the same as for longest, and the block where it leaves that one."""
+    found = [(0, 0)]
+    for number in range(1, len(passes)):
+        blocks = [passes[number].leaves(other, num_layers) for other in passes[:number]]
+        found.append((blocks.index(max(blocks)), max(blocks)))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Blocks that all run the same passes, each leaving out the same: their numbers, and the passes, batch by batch."""
+
+    blocks: tuple[int, ...]
+    batches: tuple[tuple[int, ...], ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All passes that run here."""
+        return tuple(number for batch in self.batches for number in batch)
+
+
+def segments(passes: Sequence[Pass], num_layers: int, passes_per_batch: int) -> tuple[Segment, ...]:
+    """The blocks in the order they run. A pass joins in at the block where it leaves its origin."""
+    starts = [start for _, start in origins(passes, num_layers)]
+
+    def running(block: int) -> tuple[tuple[int, tuple[bool, ...]], ...]:
+        return tuple((n, one.left_out(block)) for n, one in enumerate(passes) if starts[n] <= block)
+
+    found = []
+    for together, blocks in groupby(range(num_layers), running):
+        numbers = [number for number, _ in together]
+        batches = (numbers[i : i + passes_per_batch] for i in range(0, len(numbers), passes_per_batch))
+        found.append(Segment(tuple(blocks), tuple(map(tuple, batches))))
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Passes that run together: pass after pass, each with all clips.
+
+    Attributes:
+        num_clips: Rows of each pass.
+        prompts: Which prompt each pass reads, for each modality.
+        kept: Per branch of BRANCHES, the rows that do not leave it out; None for all.
+    """
+
+    num_clips: int
+    prompts: tuple[tuple[int, ...], ...]
+    kept: tuple[Tensor | None, ...]
+
+    @classmethod
+    def of(cls, passes: Sequence[Pass], block: int, num_clips: int, device: torch.device) -> Batch:
+        rows = torch.arange(len(passes) * num_clips).view(len(passes), num_clips)
+        left_out = torch.tensor([one.left_out(block) for one in passes])
+        kept = tuple(
+            None if not skipped.any() else rows[~skipped].flatten().to(device) for skipped in left_out.unbind(1)
+        )
+        return cls(num_clips, tuple(zip(*(one.prompts for one in passes), strict=True)), kept)
