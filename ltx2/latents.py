@@ -82,7 +82,7 @@ def clip_of(latent: Latent) -> Clip:
     clip = latent.get(KEY) if isinstance(latent, dict) else None
     if not isinstance(clip, Clip):
         raise LTX2Error(
-            f"the video latent must carry its frame rate; it has none: {_SET_RATE} behind the node that dropped it"
+            f"the latent must carry its frame rate; it has none: {_SET_RATE} behind the node that dropped it"
         )
     return clip
 
@@ -101,6 +101,12 @@ def with_conditions(latent: Latent, conditions: tuple[Condition, ...]) -> Latent
     """A copy of `latent` with conditions added to those it has."""
     clip = clip_of(latent)
     return {**latent, KEY: replace(clip, conditions=(*clip.conditions, *conditions))}
+
+
+def conditions_of(*latents: Latent | None) -> tuple[Condition, ...]:
+    """The conditions of all of them; a LATENT without our key has none."""
+    clips = (latent.get(KEY) for latent in latents if latent is not None)
+    return tuple(condition for clip in clips if isinstance(clip, Clip) for condition in clip.conditions)
 
 
 def states_of(video: Latent | None, audio: Latent | None) -> States:

@@ -204,12 +204,6 @@ def voice_positions(length: int) -> Tensor:
     return positions - positions[0, 0, -1, 1] - _PAUSE
 
 
-def within(positions: Tensor, start: float, end: float) -> Tensor:
-    """(B, T, 1): 1 for tokens that overlap the seconds [start, end), 0 for others; of positions (B, A, T, 2)."""
-    time = positions[:, 0]
-    return ((time[..., 1] > start) & (time[..., 0] < end)).float()[..., None]
-
-
 def _bounds(count: int) -> Tensor:
     starts = torch.arange(count, dtype=torch.float32)
     return torch.stack((starts, starts + 1), -1)

@@ -61,7 +61,3 @@ class ReferenceSound:
 
     def apply(self, state: TokenState, grid: tuple[int, ...], frame_rate: float) -> TokenState:
         return state.appended(flatten_audio(self.latent), voice_positions(self.latent.shape[2]), 0.0)
-
-
-def is_reference(condition: object) -> bool:
-    return isinstance(condition, ReferenceVideo | ReferenceSound)

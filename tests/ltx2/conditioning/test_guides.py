@@ -85,6 +85,7 @@ def test_a_video_elsewhere_is_appended(encoder):
 def test_what_is_snapped_is_said(encoder, caplog, count, frame, start, used, said):
     caplog.set_level(logging.INFO, "ltx2")
     condition = VideoGuide(frames(count), frame).encoded(encoder, STAGE)
+    assert isinstance(condition, AppendedFrames)
     assert (condition.frame, condition.num_frames) == (start, used)
     assert encoder.sizes == [(used, 64, 128)]
     assert (said in caplog.text) if said else not caplog.text

@@ -6,8 +6,10 @@ import torch
 from ltx2.conditioning.frames import AppendedFrames, ReplacedFrames
 from ltx2.conditioning.references import ReferenceSound, ReferenceVideo
 from ltx2.conditioning.slots import KeyframeSlots, generated_keyframes
+from ltx2.editing.regions import retake
+from ltx2.latents import KEY, Clip, states_of
 from ltx2.sampling.noise import noised
-from ltx2.tokens import audio_state, unflatten_video, video_state, within
+from ltx2.tokens import audio_state, video_state
 
 GRID = (6, 2, 4)
 FIELDS = {
@@ -55,18 +57,17 @@ def conditioned(inputs, name, frame_rate=24.0):
 
 
 def spatial_mask(inputs, frame_rate):
-    return video_state(inputs["initial_latent"], frame_rate, 1 - inputs["region_mask"][:, None])
+    masked = {"samples": inputs["initial_latent"], "noise_mask": 1 - inputs["region_mask"][:, None]}
+    return states_of({**masked, KEY: Clip(frame_rate)}, None)[0]
 
 
 def region_video(inputs, frame_rate):
-    state = video_state(inputs["initial_latent"], frame_rate)
-    mask = within(state.positions, 0.5, 1.0)
-    return video_state(inputs["initial_latent"], frame_rate, unflatten_video(mask, GRID))
+    latent = {"samples": inputs["initial_latent"], KEY: Clip(frame_rate)}
+    return states_of(*retake(latent, None, 0.5, 1.0))[0]
 
 
 def region_audio(inputs):
-    state = audio_state(inputs["audio_initial"])
-    return audio_state(inputs["audio_initial"], within(state.positions, 0.5, 1.0)[:, None])
+    return states_of(*retake(None, {"samples": inputs["audio_initial"]}, 0.5, 1.0))[1]
 
 
 VIDEO = {
