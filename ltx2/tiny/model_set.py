@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from torch import nn
@@ -34,7 +35,9 @@ from .configs import GEMMA, UPSAMPLERS, checkpoint_config
 from .gemma import write_gemma
 from .values import Shape, value
 
-_LORA_RANK = 8
+_LORA_RANK, _CONTROL_RANK = 8, 4
+#: What LoRAs that were trained with a smaller reference say of it.
+_REFERENCES = {"ltx-2.3-22b-ic-lora-union-control-ref0.5.safetensors": {"reference_downscale_factor": "2"}}
 
 
 def write(folder: Path, *, release: str = "2.3", seed: int = 0) -> list[Path]:
@@ -97,8 +100,10 @@ def _write_all(folder: Path, release: str, seed: str) -> list[Path]:
         tensors = {key: value(key, shape, f"{seed}-{name}") for key, shape in upsampler.items()}
         save(file := folder / UPSCALERS / name, tensors, {"config": json.dumps(config)})
         files.append(file)
-    save(file := folder / LORAS / names.distilled_lora, _lora(release, seed), {"format": "pt"})
-    return [*files, file]
+    for name in (names.distilled_lora, *names.control_loras):
+        save(file := folder / LORAS / name, _lora(release, seed, name), {"format": "pt", **_REFERENCES.get(name, {})})
+        files.append(file)
+    return files
 
 
 def _checkpoint_shapes(release: str) -> dict[str, Shape]:
@@ -125,15 +130,22 @@ def _shapes(factory: Callable[[], nn.Module], table: NameTable) -> dict[str, Sha
     return {table.to_theirs(name): tuple(tensor.shape) for name, tensor in state.items()}  # type: ignore[attr-defined]
 
 
-def _lora(release: str, seed: str) -> dict:
-    """A low-rank change of every linear layer of the transformer, video, audio and what lies between."""
+def _lora(release: str, seed: str, file: str) -> dict:
+    """A low-rank change of linear layers of the transformer.
+
+    Of all of them, video, audio and what lies between, for the distilled model and for dubbing; of the video stream's
+    attention for what follows a picture or a camera.
+    """
     transformer = parse(TransformerConfig, checkpoint_config(release)["transformer"], "transformer")
+    is_distilled = file == RELEASED_FILES[release].distilled_lora
+    rank, seed = (_LORA_RANK, seed) if is_distilled else (_CONTROL_RANK, f"{seed}-{file}")
+    layers = "*" if is_distilled or "dubit" in file else "*transformer_blocks.*.attn*"
     tensors = {}
     for key, shape in _shapes(lambda: Transformer(transformer), TRANSFORMER).items():
-        if not key.endswith(".weight") or len(shape) != 2:
+        if not key.endswith(".weight") or len(shape) != 2 or not fnmatchcase(key, layers):
             continue
         module = key.removeprefix("model.").removesuffix(".weight")
-        halves = {"lora_A": (_LORA_RANK, shape[1]), "lora_B": (shape[0], _LORA_RANK)}
+        halves = {"lora_A": (rank, shape[1]), "lora_B": (shape[0], rank)}
         for half, half_shape in halves.items():
             name = f"{module}.{half}.weight"
             tensors[name] = value(name, half_shape, seed)

@@ -38,6 +38,8 @@ FILES = {
         "checkpoints/ltx-2-19b-distilled.safetensors",
         "latent_upscale_models/ltx-2-spatial-upscaler-x2-1.0.safetensors",
         "loras/ltx-2-19b-distilled-lora-384.safetensors",
+        "loras/ltx-2-19b-ic-lora-canny-control.safetensors",
+        "loras/ltx-2-19b-lora-camera-control-dolly-in.safetensors",
     },
     "2.3": {
         "checkpoints/ltx-2.3-22b-dev.safetensors",
@@ -46,6 +48,8 @@ FILES = {
         "latent_upscale_models/ltx-2.3-spatial-upscaler-x1.5-1.0.safetensors",
         "latent_upscale_models/ltx-2.3-temporal-upscaler-x2-1.0.safetensors",
         "loras/ltx-2.3-22b-distilled-lora-384-1.1.safetensors",
+        "loras/ltx-2.3-22b-ic-lora-union-control-ref0.5.safetensors",
+        "loras/ltx-2.3-22b-ic-lora-dubit-0.9.safetensors",
     },
 }
 LARGEST_SET = 65e6
@@ -133,8 +137,8 @@ def test_recipes_accept_every_file(models, release):
         text = TextEncoderRecipe.open(models / GEMMA, checkpoint)
         assert text.connectors.num_text_states == text.config.num_states
     assert [UpsamplerRecipe.open(file).release for file in models.glob("latent_upscale_models/*")]
-    lora = next(models.glob("loras/*"))
-    assert TransformerRecipe.open(checkpoint).with_lora(lora, 0.5).loras[0].strength == 0.5
+    for lora in models.glob("loras/*"):
+        assert TransformerRecipe.open(checkpoint).with_lora(lora, 0.5).loras[0].strength == 0.5
 
 
 def test_real_geometry(distilled, release):
@@ -229,7 +233,7 @@ def two_stages(models, distilled):
 
     @torch.no_grad()
     def generate(prompt="a red fox in the snow", seed=0, lora=0.0, stage_1=1.0):
-        recipe = TransformerRecipe.open(distilled).with_lora(next(models.glob("loras/*")), lora)
+        recipe = TransformerRecipe.open(distilled).with_lora(next(models.glob("loras/*distilled*")), lora)
         network, context = recipe.build(), Context(*encoder(prompt, device=CPU))
 
         def sampled(latents, stage):

@@ -35,7 +35,7 @@ class Files:
     def __init__(self, models: Path, release: str) -> None:
         self.checkpoint, self.metadata = read(models / "checkpoints" / CHECKPOINTS[release])
         self.config = json.loads(self.metadata["config"])
-        (self.lora_path,) = (models / "loras").glob("*.safetensors")
+        (self.lora_path,) = (models / "loras").glob("*distilled*")
         self.lora, _ = read(self.lora_path)
         (self.upsampler_path,) = (models / "latent_upscale_models").glob("*spatial-upscaler-x2*")
         self.upsampler, upsampler_metadata = read(self.upsampler_path)

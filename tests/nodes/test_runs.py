@@ -172,7 +172,7 @@ def test_two_stages_hold_one_transformer(pack, tiny_models, host):
     """The dev transformer, then the same with the LoRA: at no time are there two."""
     recipes = pack("ltx2.recipe")
     models = tiny_models("2.3")
-    (lora,) = (models / "loras").glob("*.safetensors")
+    (lora,) = (models / "loras").glob("*distilled*")
     plain = recipes.TransformerRecipe.open(models / "checkpoints" / "ltx-2.3-22b-dev.safetensors")
     refined = plain.with_lora(lora, 1.0)
     gc.collect()

@@ -190,7 +190,7 @@ def test_nothing_is_merged_into_fp8_weights(lora_file, stack):
 
 def test_the_base_file_stays_as_it_was(tiny_models):
     models = tiny_models("2.3")
-    dev, lora = next(models.glob("checkpoints/*dev*")), next(models.glob("loras/*"))
+    dev, lora = next(models.glob("checkpoints/*dev*")), next(models.glob("loras/*distilled*"))
     before = dev.read_bytes()
     base, recipe = TransformerRecipe.open(dev), TransformerRecipe.open(dev).with_lora(lora, 1.0)
     changed = recipe.build().video.modulation.linear_rows.weight
@@ -213,7 +213,7 @@ def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
     recipe = base.with_lora(tmp_path / "connector.safetensors", 0.25)
     one, other = (r.build().connectors.video.blocks[0].attention.to_q.weight.float() for r in (base, recipe))
     torch.testing.assert_close(other - one, torch.full((width, width), 0.25), atol=5e-3, rtol=0)
-    assert base.with_lora(next(models.glob("loras/*")), 1.0) == base
+    assert base.with_lora(next(models.glob("loras/*distilled*")), 1.0) == base
     # Without a text encoder to change it would do nothing, which is worth an error.
     transformer = TransformerRecipe.open(dev)
     *both, words = with_lora(transformer, base, tmp_path / "connector.safetensors", 0.25)
