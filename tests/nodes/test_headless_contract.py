@@ -62,16 +62,58 @@ print(json.dumps([list(infos(io)), shown]))
 """
 
 
+CORE = """
+import asyncio, json, sys
+sys.argv = ["x", "--cpu", "--base-directory", {folder!r}]
+sys.path.insert(0, {comfyui!r})
+import comfy.options
+comfy.options.enable_args_parsing()
+import nodes
+import comfy_extras.nodes_audio, comfy_extras.nodes_video, comfy_extras.nodes_primitive
+mappings = dict(nodes.NODE_CLASS_MAPPINGS)
+async def add(module):
+    for cls in await (await module.comfy_entrypoint()).get_node_list():
+        mappings[cls.GET_SCHEMA().node_id] = cls
+for name in ("audio", "video", "primitive"):
+    asyncio.run(add(getattr(comfy_extras, "nodes_" + name)))
+def surface(cls):
+    inputs = {{group: list(entries) for group, entries in cls.INPUT_TYPES().items() if group != "hidden"}}
+    inputs = {{group: names for group, names in inputs.items() if names}}
+    kinds = [kind if isinstance(kind, str) else "COMBO" for kind in cls.RETURN_TYPES]
+    return [inputs, kinds, list(getattr(cls, "RETURN_NAMES", None) or kinds), bool(getattr(cls, "OUTPUT_NODE", False))]
+print(json.dumps({{name: surface(mappings[name]) for name in {names!r}}}))
+"""
+
+
+def printed_by_comfyui(script: str) -> str:
+    """The last line that a script prints under ComfyUI's Python (COMFYUI_PYTHON, else this one)."""
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    real = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+    assert real.returncode == 0, real.stderr
+    return real.stdout.splitlines()[-1]
+
+
+def test_core_nodes_have_comfyuis_inputs_and_outputs(pack, host, tmp_path):
+    """By name, type and order; newer ComfyUIs may have more outputs than ours, never others."""
+    ours = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes.host.headless.core_nodes").CORE_NODES}
+    comfyui = str(Path(os.environ["COMFYUI_DIR"]).resolve())
+    (tmp_path / "input").mkdir(exist_ok=True)
+    real = json.loads(printed_by_comfyui(CORE.format(comfyui=comfyui, folder=str(tmp_path), names=sorted(ours))))
+    for name, cls in ours.items():
+        info = cls.GET_NODE_INFO_V1()
+        inputs = {group: names for group, names in info["input_order"].items() if names and group != "hidden"}
+        assert [inputs, info["output"], info["output_name"], info["output_node"]] == real[name], name
+
+
 def test_the_stand_in_says_what_comfyui_says(pack):
     io, ui = pack("nodes.host.headless.io"), pack("nodes.host.headless.ui")
     script = SCHEMAS + REAL.format(comfyui=str(Path(os.environ["COMFYUI_DIR"]).resolve()))
-    real = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert real.returncode == 0, real.stderr
+    printed = printed_by_comfyui(script)
     ours: dict = {}
     exec(SCHEMAS, ours)  # noqa: S102 - the same text as in the child
     saved = ui.SavedResult("a.mp4", "s", io.FolderType.output)
     shown = [ui.PreviewVideo([saved]).as_dict(), ui.PreviewText("t").as_dict()]
-    expected_infos, expected_ui = json.loads(real.stdout.splitlines()[-1])
+    expected_infos, expected_ui = json.loads(printed)
     for made, expected in zip(json.loads(json.dumps(list(ours["infos"](io)))), expected_infos, strict=True):
         # Versions differ in which fields they have; those that they have must be ours.
         assert {key: made[key] for key in expected if key in made} == {k: v for k, v in expected.items() if k in made}

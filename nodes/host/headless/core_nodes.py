@@ -1,4 +1,4 @@
-"""ComfyUI's own nodes that graphs of this pack use: LoadImage, and constants.
+"""ComfyUI's own nodes that graphs of this pack use: LoadImage, constants, and those for sound and video files.
 
 Ids are given by position and classes are made by a function: the ComfyUI Manager reads `node_id="..."` off every file
 and must not believe that this pack brings nodes of ComfyUI.
@@ -18,6 +18,7 @@ from ....ltx2.errors import LTX2Error
 from ....ltx2.media.image_file import load_image
 from .. import current
 from . import io
+from .core_media import MEDIA_NODES
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 
@@ -67,6 +68,7 @@ LoadImage = _load_image()
 
 CORE_NODES = [
     LoadImage,
+    *MEDIA_NODES,
     _constant("PrimitiveInt", "Int", io.Int, min=-sys.maxsize, max=sys.maxsize, control_after_generate="fixed"),
     _constant("PrimitiveFloat", "Float", io.Float, min=-sys.maxsize, max=sys.maxsize),
     _constant("PrimitiveBoolean", "Boolean", io.Boolean),

@@ -66,11 +66,27 @@ class VideoFromFile:
         with open_video(self._file) as container:
             return container.format.name
 
+    def get_active_trim_window(self) -> tuple[float, float]:
+        """(start, duration) in seconds of what the value stands for; this one is always its whole file."""
+        return 0.0, 0.0
+
+    def get_bit_depth(self) -> int:
+        with open_video(self._file) as container:
+            return max(component.bits for component in container.streams.video[0].format.components)
+
+    def get_color_space(self) -> str:
+        """sRGB, HDR (HLG) or HDR PQ."""
+        with open_video(self._file) as container:
+            return {16: "HDR PQ", 18: "HDR"}.get(container.streams.video[0].codec_context.color_trc, "sRGB")
+
     def get_components(self) -> VideoComponents:
         """Decode everything into memory."""
         found = probe(self._file)
         with open_video(self._file) as container:
-            frames = [frame.to_ndarray(format="gbrpf32le") for frame in container.decode(video=0)]
+            frames = [
+                np.rot90(frame.to_ndarray(format="gbrpf32le"), k=round(frame.rotation / 90))
+                for frame in container.decode(video=0)
+            ]
         with open_video(self._file) as container:
             audio = _decoded_audio(container) if container.streams.audio else None
         return VideoComponents(torch.from_numpy(np.stack(frames)), found.frame_rate, audio, found.metadata)
