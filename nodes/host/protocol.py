@@ -56,6 +56,18 @@ class Host(Protocol):
         """
         ...
 
+    def saved_files(self, suffix: str) -> list[str]:
+        """Names of the files with this suffix in the input folder, then in the output folder (" [output]" behind)."""
+        ...
+
+    def saved_file(self, name: str) -> Path:
+        """The path of a name that `saved_files` listed.
+
+        Raises:
+            LTX2Error: no such file, or a name that leaves its folder.
+        """
+        ...
+
     def video_from_file(self, path: Path) -> Any:
         """The VIDEO value of a file."""
         ...

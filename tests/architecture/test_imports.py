@@ -26,7 +26,7 @@ LIBRARY = {
     "decoding": "media networks runtime",
     "encoding": "geometry media networks runtime latents",
     "editing": "geometry tokens conditioning latents",
-    "storage": "geometry conditioning sampling latents",
+    "storage": "geometry media conditioning sampling latents",
     "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ....ltx2.errors import ModelFileError
+from ..headless import folders as shared
 from ..headless.folders import MODEL_SUFFIXES, contained, expanded
 
 
@@ -57,6 +58,19 @@ def save_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, 
     contained(output, prefix)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(output), width, height)
     return Path(folder) / f"{name}_{counter:05}_{suffix}", subfolder
+
+
+def saved_files(suffix: str) -> list[str]:
+    """Names of the files with this suffix in the input and the output folder."""
+    return shared.saved_files(*_input_and_output(), suffix)
+
+
+def saved_file(name: str) -> Path:
+    return shared.saved_file(*_input_and_output(), name)
+
+
+def _input_and_output() -> tuple[Path, Path]:
+    return Path(folder_paths.get_input_directory()), Path(folder_paths.get_output_directory())
 
 
 def _folder_path(folder: str, name: str) -> Path | None:

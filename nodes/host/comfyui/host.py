@@ -52,6 +52,12 @@ class ComfyHost:
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
         return folders.save_path(prefix, suffix, width, height)
 
+    def saved_files(self, suffix: str) -> list[str]:
+        return folders.saved_files(suffix)
+
+    def saved_file(self, name: str) -> Path:
+        return folders.saved_file(name)
+
     def video_from_file(self, path: Path) -> Any:
         return InputImpl.VideoFromFile(str(path))
 

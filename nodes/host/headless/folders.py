@@ -15,6 +15,7 @@ from ....ltx2.errors import LTX2Error, ModelFileError
 
 MODEL_SUFFIXES = (".safetensors", ".sft")
 _LONGEST_NAME = 255
+_OUTPUT = " [output]"
 #: Folders that ComfyUI reads besides the one with the key's name, in its order.
 ALIASES = {"diffusion_models": ("unet", "diffusion_models"), "text_encoders": ("text_encoders", "clip")}
 _DATE_PARTS = {"yyyy": "%Y", "yy": "%y", "MM": "%m", "dd": "%d", "hh": "%H", "mm": "%M", "ss": "%S"}
@@ -135,6 +136,29 @@ class Folders:
         subfolder = path.parent.relative_to(self.output).as_posix()
         file = path.parent / f"{path.name}_{max(taken, default=0) + 1:05}_{suffix}"
         return file, "" if subfolder == "." else subfolder
+
+
+def saved_files(input: Path, output: Path, suffix: str) -> list[str]:
+    """Names (relative, with sub-folders, sorted) of the files with this suffix in the input, then in the output folder.
+
+    The latter have " [output]" behind them, as ComfyUI writes it. Links to folders are not followed.
+    """
+    names = (
+        (_name(path, folder) for path in folder.rglob(f"*{suffix}") if path.is_file()) for folder in (input, output)
+    )
+    own, made = (sorted(each) for each in names)
+    return [*own, *(name + _OUTPUT for name in made)]
+
+
+def saved_file(input: Path, output: Path, name: str) -> Path:
+    """The path of a name that `saved_files` gave. Raises LTX2Error where there is none, or it leaves its folder."""
+    folder = output if name.endswith(_OUTPUT) else input
+    path = contained(folder, name.removesuffix(_OUTPUT))
+    if not path.is_file():
+        raise LTX2Error(
+            f"a saved file must be in its folder; there is no '{name}' in {folder}; put it there and refresh"
+        )
+    return path
 
 
 def _check_lengths(path: Path, prefix: str, suffix: str) -> None:

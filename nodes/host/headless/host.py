@@ -12,7 +12,7 @@ import torch
 from ....ltx2.errors import LTX2Error
 from . import io, ui
 from .cancellation import Cancellation
-from .folders import Folders
+from .folders import Folders, saved_file, saved_files
 from .memory import DeviceMemory, HeldNetwork
 from .progress import Progress
 from .video import VideoFromFile
@@ -79,6 +79,12 @@ class HeadlessHost:
 
     def save_path(self, prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
         return self.folders.save_path(prefix, suffix, width, height)
+
+    def saved_files(self, suffix: str) -> list[str]:
+        return saved_files(self.folders.input, self.folders.output, suffix)
+
+    def saved_file(self, name: str) -> Path:
+        return saved_file(self.folders.input, self.folders.output, name)
 
     def video_from_file(self, path: Path) -> VideoFromFile:
         """The VIDEO value of a file."""
