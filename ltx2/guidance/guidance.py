@@ -164,6 +164,16 @@ def default_stg_block(config: TransformerConfig) -> int:
     return block * config.num_layers // 48
 
 
+def blocks_of(text: str) -> frozenset[int] | None:
+    """The blocks that a text like "28" or "14, 19" names; None for an empty one. Raises LTX2Error for anything else."""
+    if not text.strip():
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise LTX2Error(f"stg_blocks must be numbers with commas between, or nothing; got '{text}' (as in: 14, 19)")
+    return frozenset(map(int, words))
+
+
 def _holds(interval: tuple[float, float] | None, sigma: float) -> bool:
     assert interval is not None, "every value must be said: see guidance_at"
     return interval[0] - _TOLERANCE <= sigma <= interval[1] + _TOLERANCE

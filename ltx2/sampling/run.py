@@ -31,6 +31,7 @@ def run(
     device: torch.device,
     dtype: torch.dtype,
     add_noise: bool = True,
+    free_memory: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> States:
     """Noise `states` at the first sigma and denoise them over `sigmas`.
@@ -38,6 +39,7 @@ def run(
     Args:
         latents: the (video, audio) LATENTs that the states came from; noise is drawn in their shapes.
         add_noise: False where `latents` are noisy already: where an unfinished run stopped, or of another node.
+        free_memory: bytes on the device beside the weights; None for plenty.
 
     Raises:
         LTX2Error: sigmas that do not fall from at most 1 towards 0, latents of another channel count, NaN results.
@@ -51,7 +53,7 @@ def run(
     if not add_noise:
         noisy, noise = resumed(noisy, latents), continued(noise, latents)
     with torch.no_grad():
-        denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype)
+        denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype, free_memory=free_memory)
         return sample(denoiser, noisy, sigmas, solver, noise, on_step)
 
 

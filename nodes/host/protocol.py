@@ -106,3 +106,7 @@ class Host(Protocol):
         Others are evicted, none of these.
         """
         ...
+
+    def free_memory(self) -> int | None:
+        """Bytes that can still be allocated on `device()`; None where that is no limit (CPU)."""
+        ...

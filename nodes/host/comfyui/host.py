@@ -86,6 +86,10 @@ class ComfyHost:
     def load(self, handles: Sequence[HeldNetwork], activation_bytes: int) -> None:
         load_together(handles, activation_bytes)
 
+    def free_memory(self) -> int | None:
+        device = self.device()
+        return None if device.type == "cpu" else int(management.get_free_memory(device))
+
 
 class _Progress:
     """One stage's bar. Cancelling is looked for at every step: the bar itself drops updates that come fast."""

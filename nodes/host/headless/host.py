@@ -111,6 +111,9 @@ class HeadlessHost:
     def load(self, handles: Sequence[HeldNetwork], activation_bytes: int) -> None:
         self._memory.load(handles, activation_bytes)
 
+    def free_memory(self) -> int | None:
+        return self._memory.free()
+
 
 def _device(name: str) -> torch.device:
     if name == "auto":

@@ -72,12 +72,15 @@ class DeviceMemory:
         if self.device.type == "cuda":
             num_bytes = sum(held.missing_bytes for held in needed) + activation_bytes
             for held in [each for each in self.loaded if each not in needed]:
-                if self._free() >= num_bytes:
+                if self.free() >= num_bytes:
                     break
                 held.unload()
         for held in needed:
             held.load()
 
-    def _free(self) -> int:
+    def free(self) -> int | None:
+        """Bytes that can still be allocated; None on the CPU."""
+        if self.device.type != "cuda":
+            return None
         torch.cuda.empty_cache()  # blocks that the allocator keeps count as taken otherwise
         return torch.cuda.mem_get_info(self.device)[0]
