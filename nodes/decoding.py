@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..ltx2.decoding import decode_frames, decode_sound, decode_to_file
+from ..ltx2.encoding import waveform_of
 from ..ltx2.errors import LTX2Error
 from ..ltx2.geometry import pixel_frames
 from ..ltx2.latents import clip_of, samples_of
@@ -124,7 +125,8 @@ class DecodeVideo(io.ComfyNode):
         audio: Any = None,
     ) -> Any:
         sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
-        sockets.require(audio, (dict, type(None)), "audio", "LTX-2 Decode Audio")
+        if audio is not None:
+            waveform_of(audio)  # before minutes of decoding
         host = current()
         samples, clip = samples_of(video, "video"), clip_of(video)
         size = _size(samples, video_vae)
