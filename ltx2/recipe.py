@@ -46,7 +46,11 @@ logger = logging.getLogger("ltx2")
 
 
 class Lease:
-    """Alive for as long as somebody holds the recipe; a cache frees the network when the last lease is gone."""
+    """Alive for as long as somebody holds a recipe of the same opened files, with whatever LoRAs.
+
+    A cache frees the network when the last lease is gone: not when a LoRA gets another strength, for the recipe without
+    it lives on.
+    """
 
     __slots__ = ("__weakref__",)
 
@@ -186,7 +190,7 @@ class TransformerRecipe(_SingleNetwork):
         if not lora.transformer:
             return self
         lora.check(self.shapes(), lora.transformer, self.kind, use)
-        return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)), lease=Lease())
+        return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)))
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of every weight by our name."""
@@ -261,7 +265,7 @@ class TextEncoderRecipe(Recipe):
         if not lora.text:
             return self
         lora.check(self.shapes(), lora.text, "text connectors", use)
-        return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)), lease=Lease())
+        return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)))
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of every weight of the connectors by our name."""

@@ -18,7 +18,7 @@ logger = logging.getLogger("ltx2")
 
 @dataclass
 class _Resident:
-    """A ready network, the host's handle on it, and the leases of all equal recipes that were borrowed."""
+    """A ready network, the host's handle on it, and the leases of all its recipes that were borrowed."""
 
     recipe: Recipe
     network: Any
@@ -91,7 +91,8 @@ class NetworkCache:
         except BaseException:
             resident.handle.release()
             raise
-        self._residents[recipe.kind] = _Resident(recipe.without_lease(), resident.network, resident.handle)
+        resident.recipe = recipe.without_lease()
+        self._residents[recipe.kind] = resident
 
     def _build(self, recipe: Recipe) -> _Resident:
         host = current()
