@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
+from ..ltx2.geometry import MAX_SEED
 from ..ltx2.prompting.embedding_cache import EmbeddingCache, key_of
+from ..ltx2.prompting.enhance import enhance
+from ..ltx2.prompting.generate import Sampling, answer_bytes
 from ..ltx2.prompting.negative import NEGATIVE_PROMPT
+from ..ltx2.prompting.vision import VisionRecipe, picture_pixels, vision_bytes
 from ..ltx2.recipe import TextEncoderRecipe
 from ..ltx2.sampling.denoiser import Context
 from . import sockets
@@ -103,4 +109,120 @@ class NegativePrompt(io.ComfyNode):
         return io.NodeOutput(_encoded(text_encoder, text, cache))
 
 
-NODES = [EncodePrompt, NegativePrompt]
+class EnhancePrompt(io.ComfyNode):
+    """An idea, written out by the text encoder's own language model: what is seen and heard, step by step."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return current().schema(
+            node_id="LTX2_EnhancePrompt",
+            display_name="LTX-2 Enhance Prompt",
+            category="LTX-2/conditioning",
+            description=cls.__doc__,
+            inputs=[
+                sockets.TextEncoder.Input("text_encoder", tooltip="From an LTX-2 loader."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The clip's first frame, one picture; the prompt then says what happens from there. Needs "
+                    "Gemma's folder, or a file with its vision tower.",
+                ),
+                io.String.Input(
+                    "text", multiline=True, default="", tooltip="The idea; may be empty where there is an image."
+                ),
+                io.String.Input(
+                    "system_prompt",
+                    multiline=True,
+                    default="",
+                    tooltip="What the language model is told first; empty for the pack's own, of which there is one "
+                    "for a text and one for an image.",
+                ),
+                *_answer_widgets(),
+            ],
+            outputs=[io.String.Output("prompt", display_name="prompt")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        text_encoder: Any,
+        text: str,
+        system_prompt: str,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        enabled: bool,
+        image: Any = None,
+    ) -> Any:
+        sockets.require(text_encoder, TextEncoderRecipe, "text_encoder", "an LTX-2 loader")
+        if not enabled:
+            return io.NodeOutput(text)
+        sampling = Sampling(max_tokens, temperature, seed)
+        picture = None if image is None else _seen(text_encoder, image)
+        return io.NodeOutput(_enhanced(text_encoder, text, system_prompt, sampling, picture))
+
+
+def _answer_widgets() -> list[Any]:
+    return [
+        io.Int.Input(
+            "max_tokens", default=512, min=1, max=2048, tooltip="Where the answer is cut off; 1 to 2048 tokens."
+        ),
+        io.Float.Input(
+            "temperature",
+            default=0.7,
+            min=0.0,
+            max=2.0,
+            step=0.01,
+            tooltip="How freely words are chosen, 0 to 2; 0 takes the likeliest one each time, whatever the seed.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=10,
+            min=0,
+            max=MAX_SEED,
+            control_after_generate=True,
+            tooltip="Of the choice of words; 0 to 2^53 - 1. The same seed gives the same prompt.",
+        ),
+        io.Boolean.Input("enabled", default=True, tooltip="Off: the text is passed on as it is and nothing is loaded."),
+    ]
+
+
+def _seen(text_encoder: TextEncoderRecipe, image: Any) -> Tensor:
+    """The picture as the language model reads it (1, tokens, width)."""
+    host = current()
+    recipe = VisionRecipe.of(text_encoder)
+    pixels = picture_pixels(image, recipe.config.image_size)
+    device = host.device()
+    dtype = host.compute_dtype(device)
+    with host.progress("look at the image") as on_step:
+        on_step(0, 1)
+        (vision,) = borrow(recipe, activation_bytes=vision_bytes(recipe.config, dtype))
+        picture = vision(pixels.to(device, dtype)).cpu()
+        on_step(1, 1)
+    return picture
+
+
+def _enhanced(
+    text_encoder: TextEncoderRecipe, text: str, system_prompt: str, sampling: Sampling, picture: Tensor | None
+) -> str:
+    host = current()
+    device = host.device()
+    dtype = host.compute_dtype(device)
+    # Our own system prompt and a picture have fewer than 1024 tokens, other texts no more than characters.
+    most_tokens = 1024 + len(text) + len(system_prompt) + sampling.max_tokens
+    with host.progress("enhance prompt") as on_token:
+        on_token(0, sampling.max_tokens)
+        (encoder,) = borrow(text_encoder, activation_bytes=answer_bytes(text_encoder.config, most_tokens, dtype))
+        return enhance(
+            encoder,
+            text,
+            sampling,
+            device=device,
+            dtype=dtype,
+            system_prompt=system_prompt,
+            picture=picture,
+            on_token=on_token,
+        )
+
+
+NODES = [EncodePrompt, NegativePrompt, EnhancePrompt]

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config.text import ConnectorsConfig, GemmaConfig
+from ..config.vision import VisionConfig
 from ..errors import ModelFileError
 from ..networks.text.gemma import Gemma3
 from ..networks.text.tokenizer import PromptTokenizer
-from .keys import GEMMA
-from .load import Shapes, TensorSource, build
+from ..networks.text.vision import GemmaVision, Projector, VisionTower
+from .keys import GEMMA, NameTable
+from .load import Shapes, TensorSource, audit, build, on_meta
 from .reader import Checkpoint, json_object
 from .release import contents
 
@@ -23,6 +25,26 @@ _QUANTISED = (".comfy_quant", ".weight_scale", ".weight_scale_2", ".scale_weight
 _TOKENIZER_JSON = "tokenizer.json"
 # Byte tensors of single files.
 _EMBEDDED_JSON, _EMBEDDED_SENTENCEPIECE = "tokenizer_json", "spiece_model"
+# Gemma's eye, in the released folder, in folders of the newer transformers and in ComfyUI's single file.
+_VISION_TOWER = NameTable(
+    component="Gemma 3 vision tower",
+    section="",
+    prefixes=(
+        "vision_tower.vision_model.",
+        "model.vision_tower.vision_model.",
+        "model.vision_tower.",
+        "vision_tower.",
+        "vision_model.",
+    ),
+    keeps_other_names=True,
+    ignored=("head.*",),
+)
+_PROJECTOR = NameTable(
+    component="Gemma 3 projector of pictures",
+    section="",
+    prefixes=("multi_modal_projector.", "model.multi_modal_projector."),
+    keeps_other_names=True,
+)
 
 
 def read_config(checkpoint: Checkpoint) -> GemmaConfig:
@@ -34,12 +56,28 @@ def read_config(checkpoint: Checkpoint) -> GemmaConfig:
     Raises:
         ModelFileError: there is no Gemma 3 in it.
     """
-    if checkpoint.path.is_dir():
-        raw = _read_json(checkpoint.path / "config.json")
-    else:
-        text = checkpoint.metadata.get("gemma_config")
-        raw = None if text is None else _json(text, checkpoint.name, "gemma_config")
-    return recognise(checkpoint.shapes(), raw, checkpoint.name)
+    return recognise(checkpoint.shapes(), _raw_config(checkpoint), checkpoint.name)
+
+
+def read_vision_config(checkpoint: Checkpoint) -> VisionConfig:
+    """The config of the vision tower in `checkpoint`, found as that of the language model is.
+
+    Raises:
+        ModelFileError: there is no vision tower in it, or one whose names or shapes are not as its config says.
+    """
+    keys = checkpoint.entries
+    lacking = [table.component for table in (_VISION_TOWER, _PROJECTOR) if table.prefix_in(keys) is None]
+    if lacking:
+        raise ModelFileError(
+            f"an image can be read only with Gemma's eye; {checkpoint.name} has no {' and no '.join(lacking)} (tensors "
+            "vision_tower.* and multi_modal_projector.*): choose the folder google/gemma-3-12b-it-qat-q4_0-unquantized "
+            "in the loader, or leave the image out"
+        )
+    text, raw = read_config(checkpoint), _raw_config(checkpoint)
+    config = VisionConfig() if raw is None else VisionConfig.from_huggingface(raw, text.hidden_size, checkpoint.name)
+    audit(on_meta(lambda: VisionTower(config)), _VISION_TOWER, checkpoint)
+    audit(on_meta(lambda: Projector(config)), _PROJECTOR, checkpoint)
+    return config
 
 
 def recognise(shapes: Shapes, raw: Mapping[str, Any] | None, name: str) -> GemmaConfig:
@@ -89,6 +127,12 @@ def load_gemma(source: TensorSource, config: GemmaConfig) -> Gemma3:
     return build(lambda: Gemma3(config), GEMMA, source)
 
 
+def load_vision(source: TensorSource, config: VisionConfig) -> GemmaVision:
+    """The vision tower and the projector, memory-mapped. Raises ModelFileError where names or shapes differ."""
+    tower = build(lambda: VisionTower(config), _VISION_TOWER, source)
+    return GemmaVision(tower, build(lambda: Projector(config), _PROJECTOR, source))
+
+
 def load_tokenizer(checkpoint: Checkpoint) -> PromptTokenizer:
     """The tokenizer in the folder, inside the single file, or in a tokenizer.json beside that.
 
@@ -111,6 +155,14 @@ def load_tokenizer(checkpoint: Checkpoint) -> PromptTokenizer:
             "of google/gemma-3-12b-it-qat-q4_0-unquantized there"
         )
     return PromptTokenizer.from_json(_utf8(beside.read_bytes(), str(beside)))
+
+
+def _raw_config(checkpoint: Checkpoint) -> Mapping[str, Any] | None:
+    """The folder's config.json, or what a single file's metadata say in its place."""
+    if checkpoint.path.is_dir():
+        return _read_json(checkpoint.path / "config.json")
+    text = checkpoint.metadata.get("gemma_config")
+    return None if text is None else _json(text, checkpoint.name, "gemma_config")
 
 
 def _bytes(checkpoint: Checkpoint, key: str) -> bytes:

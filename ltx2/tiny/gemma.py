@@ -22,6 +22,7 @@ _SPECIAL = (
     "<start_of_turn>",
     "<end_of_turn>",
     "<start_of_image>",
+    "<end_of_image>",
     "<image_soft_token>",
 )
 _SPACE = "\u2581"
@@ -49,6 +50,11 @@ def write_gemma(folder: Path, seed: str) -> list[Path]:
     config = {
         **GEMMA,
         "text_config": {**GEMMA["text_config"], "vocab_size": len(vocabulary)},
+        "vision_config": {**GEMMA["vision_config"], "vision_use_head": False},
+        "image_token_index": _SPECIAL.index("<image_soft_token>"),
+        "boi_token_index": _SPECIAL.index("<start_of_image>"),
+        "eoi_token_index": _SPECIAL.index("<end_of_image>"),
+        "eos_token_id": [_SPECIAL.index("<eos>"), _SPECIAL.index("<end_of_turn>")],
         "torch_dtype": "bfloat16",
     }
     texts = {
@@ -85,7 +91,7 @@ def _language_shapes(vocabulary_size: int) -> dict[str, Shape]:
 
 
 def _vision_shapes() -> dict[str, Shape]:
-    """The vision tower and the projector behind it, which are in every released folder and never read here."""
+    """The vision tower and the projector behind it, which are in every released folder."""
     config = GEMMA["vision_config"]
     dim, wide, patch = config["hidden_size"], config["intermediate_size"], config["patch_size"]
     patches = (config["image_size"] // patch) ** 2

@@ -1,9 +1,9 @@
 """Gemma 3 as LTX-2 reads it: every hidden state of the language model, for the real tokens of one prompt.
 
-The layers are transformers' own. No head, no vision, no key/value cache and no padding: rotary positions are relative,
-so the states of a prompt do not depend on what would stand before it.
+It also says what it takes for the next token, for prompts that it is asked to write. The layers are transformers' own.
+No padding: rotary positions are relative, so the states of a prompt do not depend on what would stand before it.
 
-Shapes: B batch, T tokens, D hidden size, L hidden states (layers + 1).
+Shapes: B batch, T tokens, D hidden size, L hidden states (layers + 1), V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from ...config.text import GemmaConfig
 
+# The head's weight is the embedding table; where it must be cast, this many of its rows are at a time.
+_HEAD_ROWS = 16384
+
 
 class Gemma3(nn.Module):
-    """transformers' Gemma 3 language model, asked for its hidden states only."""
+    """transformers' Gemma 3 language model."""
 
     def __init__(self, config: GemmaConfig) -> None:
         # Imported here, for it takes seconds and most of the library has no use for it.
@@ -35,11 +38,47 @@ class Gemma3(nn.Module):
 
         The first is the scaled embeddings; the last is the output of the last layer after the final norm.
         """
-        output = self.model(inputs_embeds=self._embed(tokens, dtype), use_cache=False, output_hidden_states=True)
+        output = self.model(inputs_embeds=self.embed(tokens, dtype), use_cache=False, output_hidden_states=True)
         return torch.stack(output.hidden_states, dim=-1)
 
-    def _embed(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-        """Embeddings times sqrt(D), that factor rounded to the weights' dtype (62 in bf16): so Gemma was trained."""
+    def new_cache(self) -> Any:
+        """An empty memory of what was read: keys and values of every layer, in local layers of the window only."""
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.model.config)
+
+    def next_logits(self, embeddings: Tensor, cache: Any, image: slice | None = None) -> Tensor:
+        """Logits (V,), fp32, of the token after `embeddings` (1, T, D), which `cache` remembers from now on.
+
+        Args:
+            cache: what was read before, of `new_cache`.
+            image: which of the embeddings are those of a picture: they see each other in both directions. For the
+                first call only.
+        """
+        mask = None if image is None else self._mask(embeddings.shape[1], image, embeddings.device)
+        output = self.model(
+            inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=True, return_dict=True
+        )
+        return self._head(output.last_hidden_state[0, -1])
+
+    def _head(self, state: Tensor) -> Tensor:
+        rows = self.model.embed_tokens.weight.split(_HEAD_ROWS)
+        return torch.cat([(part.to(state) @ state).float() for part in rows])
+
+    def _mask(self, length: int, image: slice, device: torch.device) -> dict[str, Tensor]:
+        """Per kind of layer, which tokens (1, 1, T, T) a token may see: those before it, and all of its picture."""
+        place = torch.arange(length, device=device)
+        query, key = place[:, None], place[None]
+        is_image = (place >= image.start) & (place < image.stop)
+        visible = (key <= query) | (is_image[:, None] & is_image[None])
+        local = visible & (query - key < self.config.sliding_window)
+        return {"full_attention": visible[None, None], "sliding_attention": local[None, None]}
+
+    def embed(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Embeddings (B, T, D) of token ids (B, T), on their device.
+
+        They are multiplied by sqrt(D), that factor rounded to the weights' dtype (62 in bf16): so Gemma was trained.
+        """
         weight = self.model.embed_tokens.weight
         scale = torch.tensor(math.sqrt(self.config.hidden_size)).to(weight.dtype).item()
         # The table is 2 GB and a prompt reads a few of its rows: it may stay where it is.
@@ -85,7 +124,7 @@ def _make_derived_buffers_real(model: nn.Module, hidden_size: int) -> None:
         for name, module in list(model.named_children()):
             if name.startswith("rotary_emb"):
                 setattr(model, name, type(module)(config=module.config))
-        # `Gemma3._embed` does the scaling; this only must not be left on the meta device.
+        # `Gemma3.embed` does the scaling; this only must not be left on the meta device.
         embedding = model.get_submodule("embed_tokens")
         if "embed_scale" in dict(embedding.named_buffers()):
             setattr(embedding, "embed_scale", torch.tensor(math.sqrt(hidden_size)))  # noqa: B010 - no attribute of Module

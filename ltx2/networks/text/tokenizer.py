@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
@@ -20,13 +21,22 @@ BOS = "<bos>"
 MAX_TOKENS = 1024
 
 
+@dataclass(frozen=True)
+class Codec:
+    """What a tokenizer package does for us: no special token is added to a text, and none is left in one."""
+
+    encode: Callable[[str], list[int]]
+    decode: Callable[[list[int]], str]
+    special: Callable[[str], int | None]
+
+
 class PromptTokenizer:
     """Gemma's tokenizer as LTX-2 was trained with it: no chat template, no EOS, no padding."""
 
-    def __init__(self, encode: Callable[[str], list[int]], bos: int) -> None:
-        """`encode` gives the ids of a text without special tokens; `bos` is the id that every prompt starts with."""
-        self._encode = encode
-        self._bos = bos
+    def __init__(self, codec: Codec) -> None:
+        """Raises ModelFileError where the tokenizer has no BOS, with which every prompt starts."""
+        self._codec = codec
+        self._bos = self.special(BOS)
 
     @classmethod
     def from_json(cls, text: str) -> PromptTokenizer:
@@ -39,12 +49,13 @@ class PromptTokenizer:
             ) from error
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        bos = tokenizer.token_to_id(BOS)
-        if bos is None:
-            raise ModelFileError(
-                f"the tokenizer must be Gemma's; it has no {BOS} token. Use the tokenizer.json of the encoder's folder"
+        return cls(
+            Codec(
+                encode=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+                decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=True),
+                special=tokenizer.token_to_id,
             )
-        return cls(lambda prompt: tokenizer.encode(prompt, add_special_tokens=False).ids, bos)
+        )
 
     @staticmethod
     def reads_sentencepiece() -> bool:
@@ -62,11 +73,34 @@ class PromptTokenizer:
         from sentencepiece import SentencePieceProcessor
 
         processor = SentencePieceProcessor(model_proto=model)
-        return cls(processor.encode, processor.bos_id())
+        unknown = processor.unk_id()
+
+        def special(name: str) -> int | None:
+            found = processor.piece_to_id(name)
+            return None if found == unknown else found
+
+        return cls(Codec(processor.encode, processor.decode, special))
+
+    def special(self, name: str) -> int:
+        """The id of a special token ("<start_of_turn>"). Raises ModelFileError where the tokenizer has none."""
+        found = self._codec.special(name)
+        if found is None:
+            raise ModelFileError(
+                f"the tokenizer must be Gemma's; it has no {name} token. Use the tokenizer.json of the encoder's folder"
+            )
+        return found
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a piece of text as it stands: nothing is stripped, added or cut."""
+        return self._codec.encode(text)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text that `ids` spell, without special tokens."""
+        return self._codec.decode(list(ids))
 
     def __call__(self, prompt: str) -> Tensor:
         """Token ids (1, T) of `prompt`, which may be empty; at most MAX_TOKENS, the rest is dropped with a warning."""
-        ids = self._encode(prompt.strip())
+        ids = self.ids(prompt.strip())
         # A prompt may spell the token out; there is one all the same.
         while ids and ids[0] == self._bos:
             ids = ids[1:]

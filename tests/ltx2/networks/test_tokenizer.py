@@ -72,3 +72,12 @@ def test_sentencepiece_without_its_package_says_what_to_do():
     else:
         with pytest.raises(ModelFileError, match="pip install sentencepiece"):
             PromptTokenizer.from_sentencepiece(b"no model")
+
+
+def test_pieces_of_text_and_back():
+    tokenizer = PromptTokenizer.from_json(tiny_tokenizer().to_str())
+    assert tokenizer.ids(" a cat <eos>") == [4, 5, EOS]
+    assert tokenizer.text([BOS, 4, 5, EOS]) == "a cat"
+    assert tokenizer.special("<eos>") == EOS
+    with pytest.raises(ModelFileError, match="it has no <start_of_turn> token"):
+        tokenizer.special("<start_of_turn>")
