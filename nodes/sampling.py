@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ltx2.latents import latents_of, states_of
+from ..ltx2.conditioning.checks import check_references
+from ..ltx2.latents import conditions_of, latents_of, states_of
 from ..ltx2.sampling.guider import Guider
+from ..ltx2.sampling.limits import check_duration
+from ..ltx2.sampling.memory import pass_bytes
 from ..ltx2.sampling.partial import at_start, unfinished
 from ..ltx2.sampling.run import run
 from ..ltx2.sampling.schedules import check_sigmas
@@ -63,10 +66,14 @@ class Sample(io.ComfyNode):
         sigmas = check_sigmas(sigmas)
         given = tuple(at_start(latent, add_noise) for latent in (video, audio))
         states = states_of(*given)
+        check_duration(guider.transformer.config, states)
+        check_references(guider.transformer.reference_scale, conditions_of(*given))
         host = current()
         with host.progress("sample") as on_step:
-            (transformer,) = borrow(guider.transformer)
             device = host.device()
+            dtype = host.compute_dtype(device)
+            room = pass_bytes(guider.transformer.config, states, dtype)
+            (transformer,) = borrow(guider.transformer, activation_bytes=room)
             states = run(
                 transformer,
                 guider.prompts,
@@ -76,8 +83,9 @@ class Sample(io.ComfyNode):
                 SOLVERS[solver],
                 seed,
                 device=device,
-                dtype=host.compute_dtype(device),
+                dtype=dtype,
                 add_noise=add_noise,
+                free_memory=host.free_memory(),
                 on_step=on_step,
             )
         results = latents_of(states, video, audio)
