@@ -26,9 +26,9 @@ def report(lora: Lora, use: LoraUse, transformer: Shapes, text: Shapes | None) -
     if lora.text and text is not None:
         lines += _part(lora, use, "text connectors", lora.text, text)
     elif lora.text:
-        lines.append(f"text connectors: {len(lora.text)} weights left out, for no text encoder is connected")
+        lines.append(f"text connectors: {_number(len(lora.text), 'weight')} left out, for no text encoder is connected")
     if lora.leftover:
-        lines.append(f"not known: {len(lora.leftover)} keys, such as {lora.leftover[0]}")
+        lines.append(f"not known: {_number(len(lora.leftover), 'key')}, such as {lora.leftover[0]}")
     return "\n".join([*lines, *metadata_in_words(lora.checkpoint.metadata, name)])
 
 
@@ -53,7 +53,7 @@ def _part(lora: Lora, use: LoraUse, what: str, pairs: Mapping[str, Pair], shapes
         left_out = [name for name in fitting if not use.scale(name)]
         lines.append(f"{what}: left out by {_reasons(use)}: {_counted(left_out)}")
     if len(fitting) < len(pairs):
-        lines.append(f"{what}: {len(pairs) - len(fitting)} weights do not fit")
+        lines.append(f"{what}: {_number(len(pairs) - len(fitting), 'weight')} of another shape or name left out")
     return lines
 
 
@@ -66,7 +66,7 @@ def _counted(names: list[str], use: LoraUse | None = None) -> str:
         for modality in _MODALITIES
         if counts[modality]
     ]
-    return f"{len(names)} weights ({', '.join(parts)})"
+    return f"{_number(len(names), 'weight')} ({', '.join(parts)})"
 
 
 def _reasons(use: LoraUse) -> str:
@@ -77,3 +77,7 @@ def _reasons(use: LoraUse) -> str:
     if use.blocks is not None:
         reasons.append(f"the range of blocks {use.blocks[0]} to {use.blocks[1]}, outside of which nothing changes")
     return " and ".join(reasons)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -218,7 +218,7 @@ def test_connectors_take_their_part_of_a_lora(tiny_models, tmp_path):
     transformer = TransformerRecipe.open(dev)
     *both, words = with_lora(transformer, base, tmp_path / "connector.safetensors", 0.25)
     assert both == [transformer, recipe]
-    assert "text connectors: 1 weights (video 1 at 0.25)" in words
+    assert "text connectors: 1 weight (video 1 at 0.25)" in words
     with pytest.raises(ModelFileError, match="changes only the text connectors: connect the text encoder"):
         with_lora(transformer, None, tmp_path / "connector.safetensors", 0.25)
 
