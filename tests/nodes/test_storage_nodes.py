@@ -110,7 +110,7 @@ def test_a_changed_file_is_loaded_again(node, context, pair, tmp_path):
         assert node(node_id).fingerprint_inputs(file=file.name) != before
 
 
-def test_whole_graphs(run_prompt, tiny_models, tmp_path):
+def test_whole_graphs(pack, run_prompt, tiny_models, tmp_path):
     """What one graph saves, the next one samples; its prompt needs no text encoder."""
     checkpoint = "ltx-2.3-22b-distilled-1.1.safetensors"
     encoder = next(path.name for path in (tiny_models("2.3") / "text_encoders").iterdir())
@@ -128,6 +128,9 @@ def test_whole_graphs(run_prompt, tiny_models, tmp_path):
     }
     first = run_prompt(tiny_models("2.3"), make)
     assert first.values["6"][0] is first.values["5"][0]
+    told = pack("nodes.host.headless.session").saved_files(first, tmp_path / "output")
+    assert len(told) == 2
+    assert all(file.is_file() for file in told)
     latents, conditioning = "sub/l_00001_.latents.safetensors [output]", "p_00001_.conditioning.safetensors [output]"
     use = {
         "1": {"class_type": "LTX2_LoadTransformer", "inputs": {"file": checkpoint}},

@@ -33,7 +33,7 @@ def run_graph(executor: Executor, graph: Graph) -> Result:
 
 def saved_files(result: Result, output: Path) -> list[Path]:
     """The files in the output folder that the output nodes of a run told of."""
-    entries = [entry for ui in result.ui.values() for key in ("images", "audio") for entry in ui.get(key, ())]
+    entries = [entry for ui in result.ui.values() for key in ("images", "audio", "files") for entry in ui.get(key, ())]
     return [output / entry["subfolder"] / entry["filename"] for entry in entries if entry["type"] == "output"]
 
 
