@@ -6,6 +6,7 @@ Shapes: B batch, C channels, F H W latent frames, rows, columns, T audio latents
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,7 @@ def extend(
     check_finished(audio, "audio")
     if direction not in DIRECTIONS:
         raise LTX2Error(f"direction must be {' or '.join(DIRECTIONS)}; got {direction}")
-    if not seconds > 0:
+    if not 0 < seconds < math.inf:
         raise LTX2Error(f"seconds must be above 0; got {seconds:g}: say how much the clip grows")
     before = direction == "before"
     if video is None:

@@ -6,6 +6,7 @@ Shapes: B batch, C channels, F H W latent frames, rows, columns, T audio latents
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def join(first: Pair, second: Pair, overlap: float) -> tuple[Latent | None, Late
         check_finished(video, "video")
         check_finished(audio, "audio")
     _check_alike(first, second)
-    if not overlap >= 0:
+    if not 0 <= overlap < math.inf:
         raise LTX2Error(f"overlap must be 0 s or more; got {overlap:g}")
     if first[0] is None:
         num_shared = round(overlap * AUDIO_LATENTS_PER_SECOND)

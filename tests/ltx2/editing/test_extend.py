@@ -104,6 +104,7 @@ def test_a_clip_grows_by_one_latent_at_least(make_clip):
     [
         ({"seconds": 0.0}, "seconds must be above 0; got 0"),
         ({"seconds": float("nan")}, "seconds must be above 0; got nan"),
+        ({"seconds": float("inf")}, "seconds must be above 0; got inf"),
         ({"direction": "sideways"}, "direction must be after or before; got sideways"),
         ({"seconds": 30.0}, r"must fit into the 20 s that the model can place; got 31\.04 s: trim .*, extend .*join"),
     ],
