@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 
 import pytest
@@ -228,3 +229,37 @@ def test_hosts_make_room_for_what_is_beside_the_weights(pack, cache, host, base,
     cache.borrow(base.with_lora(files["distilled"], 1.0, mode="runtime"), activation_bytes=1000)
     halves = sum(half.nbytes for half in load_file(files["distilled"]).values())
     assert asked == [1000, 1000 + halves]
+
+
+def test_a_new_strength_in_a_graph_loads_no_checkpoint(pack, host, make_node, tiny_models, tmp_path, files, caplog):
+    headless, sockets = pack("nodes.host.headless.io"), pack("nodes.sockets")
+    for folder in ("checkpoints", "loras"):
+        (tmp_path / "models" / folder).symlink_to(tiny_models("2.3") / folder)
+    weights = {}
+
+    def keep(cls, transformer):
+        (network,) = pack("nodes.host.networks").borrow(transformer)
+        weights[transformer.loras[0].strength] = network.video.patchify.weight.clone()
+        return headless.NodeOutput()
+
+    use = make_node("Use", [sockets.Transformer.Input("transformer")], function=keep, is_output_node=True)
+    classes = [pack("nodes.loaders").LoadTransformer, pack("nodes.lora").Lora, use]
+    executor = pack("nodes.host.headless.executor").Executor(host, classes)
+    with caplog.at_level(logging.INFO, "ltx2"):
+        for strength in (1.0, 0.5, 0.25):
+            lora = {"transformer": ["1", 0], "lora": files["distilled"].name, "strength": strength}
+            executor.run(
+                {
+                    "1": {"class_type": "LTX2_LoadTransformer", "inputs": {"file": files["dev"].name}},
+                    "2": {"class_type": "LTX2_Lora", "inputs": lora},
+                    "3": {"class_type": "Use", "inputs": {"transformer": ["2", 0]}},
+                }
+            )
+    said = [record.message.split(" <")[0] for record in caplog.records]
+    pack("nodes.host.networks").CACHE.clear()
+    assert [words for words in said if words in ("loading", "changing", "freeing")] == [
+        "loading",
+        "changing",
+        "changing",
+    ]
+    assert len({weight.sum().item() for weight in weights.values()}) == 3
