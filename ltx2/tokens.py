@@ -35,8 +35,7 @@ class TokenState:
         positions: (B, A, T, 2).
         keyframes: (B, T, 1), above 0 for tokens of keyframes (only 2.5 looks at it); None for audio.
         num_targets: The first so many tokens are the clip; the rest are appended conditions.
-        attention: How strongly tokens see each other (layers.attention.AttentionBias) and, where tokens are appended,
-            an `appended(count)` of its own; None sees everything.
+        attention: How strongly tokens see each other (conditioning.strengths.AttentionStrengths); None sees everything.
     """
 
     latent: Tensor

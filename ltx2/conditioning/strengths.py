@@ -1,59 +1,67 @@
-"""How strongly the clip and its references see each other: a group and a strength for each token, never a full table.
+"""How strongly the clip and its conditions see each other: a strength for each token, never a table of all pairs.
 
 Shapes: T tokens of the state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..tokens import TokenState
 
-_CLIP = 0
-
 
 @dataclass(frozen=True, eq=False)
 class AttentionStrengths:
     """Weights of attention in logarithms, made for a few queries at a time (layers.attention.AttentionBias).
 
-    Tokens of one group see each other wholly. The clip and a condition see each other by the condition's strength;
-    different conditions do not see each other.
+    The clip sees itself wholly, and so does each condition. The clip and a condition see each other by the condition's
+    strength; different conditions do not see each other.
 
     Attributes:
-        groups: (T,) 0 for the clip's own tokens, and a number for each condition.
+        edges: Where the clip (from 0 on) and each condition begin, and where the last one ends.
         strengths: (T,) 0 to 1, of each condition's token; 1 for the clip's own.
     """
 
-    groups: Tensor
+    edges: tuple[int, ...]
     strengths: Tensor
 
     @classmethod
     def of(cls, state: TokenState) -> AttentionStrengths:
         """Of a state that nothing restricts yet: what is appended to it already goes on seeing each other."""
-        groups = torch.full((state.latent.shape[1],), _CLIP)
-        groups[state.num_targets :] = _CLIP + 1
-        return cls(groups, torch.ones(len(groups)))
+        count = state.latent.shape[1]
+        edges = (0, count) if count == state.num_targets else (0, state.num_targets, count)
+        return cls(edges, torch.ones(count))
 
     def appended(self, count: int, strengths: Tensor | None = None) -> AttentionStrengths:
         """With another condition of `count` tokens and (count,) strengths; None is 1 for all."""
-        strengths = torch.ones(count) if strengths is None else strengths.float().cpu()
-        groups = torch.full((count,), int(self.groups.max()) + 1)
-        return AttentionStrengths(torch.cat((self.groups, groups)), torch.cat((self.strengths, strengths)))
+        strengths = torch.ones(count) if strengths is None else strengths.float()
+        edges = (*self.edges, self.edges[-1] + count)
+        return AttentionStrengths(edges, torch.cat((self.strengths, strengths)))
+
+    def to(self, device: torch.device) -> AttentionStrengths:
+        return replace(self, strengths=self.strengths.to(device))
 
     def rows(self, start: int, stop: int, like: Tensor) -> Tensor:
         """(1, 1, stop - start, T) to be added to the logits of the queries [start, stop), as `like`.
 
         A weight w counts as log(w), so that half a weight is half of the attention.
         """
-        groups = self.groups.to(like.device)
-        lowest = torch.finfo(like.dtype).min
-        logs = self.strengths.to(like.device).log().clamp_min(lowest)
-        # The clip's own logarithm is 0: the sum is the condition's.
-        rows = (logs[start:stop, None] + logs).clamp_min(lowest)
-        conditions = groups != _CLIP
-        rows.masked_fill_(conditions[start:stop, None] & conditions, lowest)
-        rows.masked_fill_(groups[start:stop, None] == groups, 0.0)
-        return rows.to(like.dtype)[None, None]
+        hidden = torch.finfo(like.dtype).min
+        logs = self.strengths.to(like.device).log().clamp_min(hidden).to(like.dtype)
+        rows = like.new_full((stop - start, len(logs)), hidden)
+        clip = self.edges[1]
+        for first, last in pairwise(self.edges):
+            low, high = max(start, first), min(stop, last)
+            if low >= high:
+                continue
+            own = rows[low - start : high - start]
+            if first == 0:
+                own[:] = logs
+            else:
+                own[:, :clip] = logs[low:high, None]
+                own[:, first:last] = 0
+        return rows[None, None]

@@ -121,6 +121,7 @@ def _biased(query: Tensor, memory: KeysValues, bias: AttentionBias) -> Tensor:
     for start in range(0, query.shape[2], _BIASED_QUERIES):
         stop = min(start + _BIASED_QUERIES, query.shape[2])
         rows = bias.rows(start, stop, query)
-        rows = rows.repeat(len(query) // len(rows), 1, 1, 1)
+        if len(rows) > 1:
+            rows = rows.repeat(len(query) // len(rows), 1, 1, 1)
         out[:, :, start:stop] = F.scaled_dot_product_attention(query[:, :, start:stop], *memory, attn_mask=rows)
     return out

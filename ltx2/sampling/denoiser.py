@@ -162,6 +162,7 @@ class _PreparedStream:
         self.rotary, self.exchange_rotary = (table.to(dtype) for table in tables)
         self.contexts, self.text = contexts, text
         self.keyframes = None if state.keyframes is None else state.keyframes[:1].to(device)
+        self.attention = None if state.attention is None else state.attention.to(device)
 
     def inputs(self, latent: Tensor, sigma: float, is_updated: bool) -> StreamInput:
         return StreamInput(
@@ -172,7 +173,7 @@ class _PreparedStream:
             rotary=self.rotary,
             exchange_rotary=self.exchange_rotary,
             keyframes=self.keyframes,
-            attention_bias=self.state.attention,
+            attention_bias=self.attention,
             is_updated=is_updated,
             text=self.text,
         )

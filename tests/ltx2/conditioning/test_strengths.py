@@ -67,8 +67,9 @@ def test_without_strengths_there_is_no_bias():
 
 
 def test_what_is_kept_grows_with_the_tokens_and_not_with_their_square():
-    attention = AttentionStrengths(torch.zeros(32_640, dtype=torch.long), torch.ones(32_640)).appended(8_160)
-    assert attention.groups.numel() == attention.strengths.numel() == 40_800
+    attention = AttentionStrengths((0, 32_640), torch.ones(32_640)).appended(8_160, torch.full((8_160,), 0.5))
+    assert attention.strengths.shape == (40_800,)
+    assert attention.rows(32_600, 32_700, torch.zeros(1)).shape == (1, 1, 100, 40_800)
 
 
 def test_a_reference_of_another_size_is_refused():

@@ -21,7 +21,10 @@ class DenseBias:
 
 def layer(**options):
     torch.manual_seed(0)
-    return Attention(16, 16, num_heads=2, head_dim=8, **options).requires_grad_(False)
+    network = Attention(16, 16, num_heads=2, head_dim=8, **options).requires_grad_(False)
+    for norm in (network.query_norm, network.key_norm):  # made without values
+        norm.weight.uniform_(0.5, 1.5)
+    return network
 
 
 def plain(attention, x, bias):
