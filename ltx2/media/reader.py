@@ -61,7 +61,7 @@ class VideoFile:
         with open_video(self._source) as container:
             frame = next(self._decoded(container))
             self.height, self.width = upright_rgb(frame, self._aspect).shape[:2]
-            if frame.color_trc in _HDR_TRANSFERS:
+            if container.streams.video[0].codec_context.color_trc in _HDR_TRANSFERS:
                 _log.warning("%s is an HDR video; its colours are taken as they are: convert it to SDR before", self)
 
     def __repr__(self) -> str:

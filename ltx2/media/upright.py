@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace
 
 # What a file that does not say is taken for, as players do: BT.709 for high definition, BT.601 below.
 _UNSPECIFIED = (0, 2, 3)
 _HIGH_DEFINITION = 720
-# With chroma interpolated at every pixel and exact rounding; FFmpeg's default is off by up to 3 levels.
-_EXACT = (
-    Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
-)
+# libswscale's flags bicubic, full chroma (of the target, of the source) and exact rounding: its default is off by up
+# to 3 levels. By number, as older versions of PyAV do not name them all.
+_EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
 
 
 def upright_rgb(frame: av.VideoFrame, pixel_aspect: float = 1.0) -> np.ndarray:

@@ -205,6 +205,18 @@ def test_wide_pixels_become_square(tmp_path):
     assert next(video.frames(Fraction(24), 1)).shape == (64, 96, 3)
 
 
+def test_an_hdr_video_is_warned_about(tmp_path, caplog):
+    path = tmp_path / "hdr.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.color_trc = 16
+        container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode())
+    VideoFile(path)
+    assert "hdr.mp4 is an HDR video" in caplog.text
+
+
 def test_damaged_and_foreign_files_are_refused(clip, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(LTX2Error, match="must be a video"):
