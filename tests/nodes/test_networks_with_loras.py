@@ -207,16 +207,23 @@ def test_the_network_goes_with_the_last_recipe_of_its_files(pack, cache, files):
 def test_weights_on_a_device_come_home_and_go_back_changed(pack, base, files):
     """The meta device plays the part of a GPU."""
     memory = pack("nodes.host.headless.memory")
-    refined = base.with_lora(files["distilled"], 1.0).with_lora(files["union"], 1.0, mode="runtime")
+    refined = base.with_lora(files["distilled"], 1.0, mode="runtime").with_lora(files["union"], 1.0)
     network, fresh = base.build(), refined.build()
     device = memory.DeviceMemory(torch.device("meta"))
-    held = memory.HeldNetwork(device, network, 1)
+    held = memory.HeldNetwork(device, network, sum(tensor.nbytes for tensor in network.state_dict().values()))
+    in_ram = tensors(network)
     device.load([held], 0)
-    assert all(tensor.is_meta for tensor in tensors(network).values())
+    there = tensors(network)
+    assert all(tensor.is_meta for tensor in there.values())
     held.change(refined.restack(base))
     assert equal(network, fresh)
+    replaced = {name for name, tensor in in_ram.items() if tensors(network)[name] is not tensor}
+    assert 0 < len(replaced) < len(in_ram) / 2
+    assert held.missing_bytes == sum(in_ram[name].nbytes for name in replaced), "the others are there still"
     device.load([held], 0)
+    assert held.missing_bytes == 0
     assert all(tensor.is_meta for tensor in tensors(network).values())
+    assert {name for name, tensor in there.items() if tensors(network)[name] is not tensor} == replaced
     held.unload()
     assert equal(network, fresh)
 

@@ -15,43 +15,52 @@ class HeldNetwork:
         self._network = network
         self._num_bytes = num_bytes
         self._home: list[tuple[dict, str, torch.Tensor]] = []  # (a module's tensors, name, the one in RAM)
+        self._copies: dict[int, torch.Tensor] = {}  # id of one in RAM: the one on the device that waits for `load`
 
     @property
     def missing_bytes(self) -> int:
         """What it would take on the device; 0 when it is there."""
-        return 0 if self._home else self._num_bytes
+        return 0 if self._home else self._num_bytes - sum(copy.nbytes for copy in self._copies.values())
 
     def load(self) -> None:
         """Bring the network to the device, where the room for it has been made."""
         device = self._memory.device
         if device.type == "cpu" or self._home:
             return
-        moved: dict[int, torch.Tensor] = {}  # tensors that modules share are moved once
-        for module in self._network.modules():
-            for tensors in (module._parameters, module._buffers):
-                for name, tensor in tensors.items():
-                    if tensor is not None:
-                        self._home.append((tensors, name, tensor))
-                        if id(tensor) not in moved:
-                            moved[id(tensor)] = _on(device, tensor)
-                        tensors[name] = moved[id(tensor)]
+        moved, self._copies = self._copies, {}  # tensors that modules share are moved once
+        for tensors, name, tensor in self._places():
+            self._home.append((tensors, name, tensor))
+            if id(tensor) not in moved:
+                moved[id(tensor)] = _on(device, tensor)
+            tensors[name] = moved[id(tensor)]
         self._memory.loaded.append(self)
 
     def unload(self) -> None:
         """Put the tensors in RAM back in their places: nothing is copied, the files are still mapped."""
         for tensors, name, tensor in self._home:
             tensors[name] = tensor
-        self._home = []
+        self._home, self._copies = [], {}
         if self in self._memory.loaded:
             self._memory.loaded.remove(self)
 
     def change(self, function: Callable[[torch.nn.Module], None]) -> None:
-        """Let `function` replace tensors of the network, which lie in RAM meanwhile."""
+        """Let `function` replace tensors of the network, which lie in RAM meanwhile.
+
+        What it leaves alone and was on the device is there still, for the next `load`.
+        """
+        there = {id(tensor): (tensor, tensors[name]) for tensors, name, tensor in self._home}
         self.unload()
         function(self._network)
+        left = {id(tensor) for _, _, tensor in self._places()}
+        self._copies = {key: copy for key, (_, copy) in there.items() if key in left}
 
     def release(self) -> None:
         self.unload()
+
+    def _places(self) -> list[tuple[dict, str, torch.Tensor]]:
+        """(a module's tensors, name, the tensor that is there now)."""
+        owners = [tensors for module in self._network.modules() for tensors in (module._parameters, module._buffers)]
+        return [(tensors, name, tensor) for tensors in owners for name, tensor in tensors.items() if tensor is not None]
 
 
 def _on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
