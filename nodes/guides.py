@@ -207,17 +207,21 @@ class AddVideoReference(io.ComfyNode):
 def _factors(transformer: TransformerRecipe | None, spatial: int, temporal: int) -> tuple[int, int]:
     """The (spatial, temporal) factors: those that are set, else those of the transformer's IC-LoRA."""
     stated = None if transformer is None else transformer.reference_scale
+    if transformer is not None and transformer.loras and stated is None:
+        # As the reference takes IC-LoRAs that state nothing, the oldest ones among them.
+        stated = (1, 1)
+        logger.warning("reference video: no LoRA of this transformer states its size, it is taken at the clip's own")
     if stated is None and not (spatial and temporal):
         unset = "temporal_factor" if spatial else "spatial_factor"
         raise LTX2Error(
-            f"the size of a reference must be known; got {unset} 0 and no IC-LoRA that states it: connect the "
-            "transformer with its IC-LoRA, or set both factors (1 is the clip's own)"
+            f"the size of a reference must be known; got {unset} 0 and no IC-LoRA: connect the transformer with its "
+            "IC-LoRA, or set both factors (1 is the clip's own)"
         )
     factors = (spatial or stated[0], temporal or stated[1]) if stated else (spatial, temporal)
     if stated is not None and factors != stated:
         logger.warning("reference video: factors %s are set, the IC-LoRA was trained with %s", factors, stated)
-    elif transformer is not None and stated is None:
-        logger.warning("reference video: no LoRA of this transformer states one; without an IC-LoRA it does little")
+    elif transformer is not None and not transformer.loras:
+        logger.warning("reference video: this transformer has no LoRA; without an IC-LoRA a reference does little")
     return factors
 
 

@@ -171,7 +171,7 @@ def test_the_ic_lora_says_how_small_references_are(node, error, transformer, con
     (guide,) = reference(node, transformer=controlled)
     assert (guide.spatial, guide.temporal) == (2, 4)
     assert not caplog.text
-    with pytest.raises(error, match="got spatial_factor 0 and no IC-LoRA that states it: connect the transformer"):
+    with pytest.raises(error, match="got spatial_factor 0 and no IC-LoRA: connect the transformer"):
         reference(node)
     with pytest.raises(error, match="got temporal_factor 0 and no IC-LoRA"):
         reference(node, transformer=transformer, spatial_factor=2)
@@ -186,7 +186,7 @@ def test_factors_that_the_ic_lora_does_not_know_are_warned_about(node, transform
     assert "factors (1, 4) are set, the IC-LoRA was trained with (2, 4)" in caplog.text
     caplog.clear()
     reference(node, transformer=transformer, spatial_factor=1, temporal_factor=1)
-    assert "without an IC-LoRA it does little" in caplog.text
+    assert "without an IC-LoRA a reference does little" in caplog.text
 
 
 def test_what_does_not_fit_is_refused_before_a_network_is_loaded(node, pack, error, vae, host):

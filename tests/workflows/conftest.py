@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
+EXPECTED = json.loads(Path(__file__).with_name("expected.json").read_text())
+# What makes a graph take seconds: a small clip, or a short sound.
+SMALL = {
+    "clip": {"Canvas.width": 128, "Canvas.height": 128, "Canvas.frames": 9, "Canvas.frame_rate": 24.0},
+    "sound": {"Canvas.frames": 9, "Canvas.frame_rate": 24.0},
+}
+SOURCE_FRAMES = 25
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,15 @@ class Shipped:
     """One shipped workflow: its UI file and the API twin."""
 
     file: Path
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        """What a run of the small graph gives."""
+        return EXPECTED[self.file.stem]
+
+    @property
+    def release(self) -> str:
+        return self.expected.get("release", "2.3")
 
     @property
     def ui(self) -> dict[str, Any]:
@@ -81,3 +102,88 @@ def tool():
     sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])
     return lambda module: importlib.import_module(f"{name}.{module}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A small run of a shipped graph: the graph as it ran, every node's outputs by title, and the file it saved."""
+
+    graph: Any
+    outputs: dict[str, tuple]
+    file: Path
+
+
+@pytest.fixture(scope="session")
+def input_folder(tmp_path_factory) -> Path:
+    """The files that shipped graphs name: a picture, a clip of 25 frames with sound, and a sound."""
+    from ltx2.media.writer import VideoWriter
+
+    folder = tmp_path_factory.mktemp("input")
+    picture = np.indices((90, 160)).sum(axis=0).astype(np.uint8)
+    Image.fromarray(picture).convert("RGB").save(folder / "example.png")
+    tone = torch.sin(torch.arange(24000 * 2) * 0.05).repeat(2, 1) * 0.3
+    with VideoWriter(folder / "example.mp4", 128, 128, 24, audio=(tone, 24000)) as writer:
+        rows = torch.linspace(0, 1, 128)[:, None, None]
+        for frame in range(SOURCE_FRAMES):
+            writer.write((rows.roll(frame, 0) * torch.ones(128, 128, 3))[None])
+    write_wav(folder / "example.wav", tone, 24000)
+    return folder
+
+
+def write_wav(path: Path, waveform: torch.Tensor, rate: int) -> None:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(waveform.shape[0])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((waveform.T * 32767).to(torch.int16).numpy().tobytes())
+
+
+@pytest.fixture(scope="session")
+def output_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("output")
+
+
+@pytest.fixture(scope="session")
+def executor_of(headless, tiny_models, input_folder, output_folder):
+    """`executor_of("2.3")` runs graphs on that release's tiny set; it keeps networks from test to test."""
+    opened: dict[str, Any] = {}
+    with ExitStack() as stack:
+
+        def open_executor(release: str):
+            if release not in opened:
+                stack.close()
+                opened.clear()
+                session = headless(tiny_models(release), input_folder, output_folder, stream=io.StringIO())
+                opened[release] = stack.enter_context(session)
+            return opened[release]
+
+        yield open_executor
+
+
+@pytest.fixture(scope="session")
+def run_small(executor_of, output_folder):
+    """`run_small(shipped)` is a small run of it, made once."""
+    from comfyui_ltx2.nodes.host.graph.document import read_graph
+    from comfyui_ltx2.nodes.host.headless.session import run_graph, saved_files
+
+    runs: dict[str, Run] = {}
+
+    def run(shipped: Shipped) -> Run:
+        if shipped.file.stem not in runs:
+            executor = executor_of(shipped.release)
+            infos = executor.infos()
+            graph = read_graph(shipped.file, infos)
+            changes = {**SMALL.get(shipped.expected.get("small", ""), {}), **shipped.expected.get("set", {})}
+            for target, value in changes.items():
+                title, _, name = target.rpartition(".")
+                graph = graph.with_value(title, name, value, infos)
+            result = run_graph(executor, graph)
+            titles = {node["_meta"]["title"]: id for id, node in graph.prompt.items()}
+            (file,) = saved_files(result, output_folder)
+            outputs = {title: result.values[id] for title, id in titles.items() if id in result.values}
+            runs[shipped.file.stem] = Run(graph, outputs, file)
+        return runs[shipped.file.stem]
+
+    return run

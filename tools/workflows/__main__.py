@@ -1,4 +1,4 @@
-"""Writes every shipped workflow and its API twin into `workflows/`."""
+"""Writes every shipped workflow with its API twin and its thumbnail into `workflows/`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from comfyui_ltx2.nodes.host.graph.document import api_text, read_graph
 from comfyui_ltx2.nodes.host.headless.session import session
 
+from . import thumbnail
 from .graphs import GRAPHS
 from .sheet import Sheet
 
@@ -22,6 +23,7 @@ def main() -> None:
             draw(sheet)
             file = WORKFLOWS / f"{name}.json"
             file.write_text(json.dumps(sheet.workflow(), indent=2) + "\n", encoding="utf-8")
+            file.with_suffix(".jpg").write_bytes(thumbnail.jpeg(thumbnail.draw(sheet.workflow(), name)))
             twin = WORKFLOWS / "api" / file.name
             twin.parent.mkdir(exist_ok=True)
             twin.write_text(api_text(read_graph(file, executor.infos()).prompt), encoding="utf-8")
