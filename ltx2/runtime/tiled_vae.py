@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 
 import torch
 from torch import Tensor
@@ -99,13 +99,16 @@ def encode_tiles(
     on_step: OnStep | None = None,
 ) -> Tensor:
     """`encode_video` for any `encode` that maps (B, channels, 8k + 1, H, W) to (B, C, k + 1, h, w)."""
-    read = lambda frames: pixels[:, :, frames]  # noqa: E731
+
+    def read(time: slice, rows: slice, columns: slice) -> Tensor:
+        return pixels[:, :, time, rows, columns]
+
     return _encoded(encode, read, tuple(pixels.shape[2:]), tiling, compression, on_step or _ignore)
 
 
 def _encoded(
     encode: Callable[[Tensor], Tensor],
-    read: Callable[[slice], Tensor],
+    read: Callable[[slice, slice, slice], Tensor],
     size: tuple[int, ...],
     tiling: Tiling,
     compression: Compression,
@@ -121,10 +124,9 @@ def _encoded(
     total = len(times) * len(planes)
     sums = _Sums(lengths[1], lengths[2])
     for i, time in enumerate(times):
-        frames = read(time.source)
         for j, (row, column) in enumerate(planes):
             on_step(i * len(planes) + j, total)
-            tile = encode(frames[:, :, :, row.source, column.source])
+            tile = encode(read(time.source, row.source, column.source))
             sums.add(tile, time, row, column)
             del tile
     on_step(total, total)
@@ -139,14 +141,15 @@ class _Window:
         self._kept: deque[Tensor] = deque()
         self._start = 0
 
-    def read(self, wanted: slice) -> Tensor:
-        """(1, 3, n, H, W) uint8; what is wanted never moves back."""
-        while self._start < wanted.start:
+    def read(self, time: slice, rows: slice, columns: slice) -> Tensor:
+        """(1, 3, n, H, W) uint8; `time` never moves back."""
+        while self._start < time.start:
             self._kept.popleft()
             self._start += 1
-        while self._start + len(self._kept) < wanted.stop:
+        while self._start + len(self._kept) < time.stop:
             self._kept.append(next(self._frames))
-        return torch.stack(tuple(self._kept)).permute(3, 0, 1, 2)[None]
+        tile = [frame[rows, columns] for frame in islice(self._kept, time.stop - time.start)]
+        return torch.stack(tile).permute(3, 0, 1, 2)[None]
 
 
 def _decoded(
