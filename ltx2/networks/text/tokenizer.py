@@ -19,6 +19,8 @@ from ...errors import ModelFileError
 logger = logging.getLogger("ltx2")
 BOS = "<bos>"
 MAX_TOKENS = 1024
+# What sentencepiece takes for words like any other.
+_MARKS = ("<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ class PromptTokenizer:
             found = processor.piece_to_id(name)
             return None if found == unknown else found
 
-        return cls(Codec(processor.encode, processor.decode, special))
+        marks = {special(name) for name in _MARKS}
+        return cls(
+            Codec(processor.encode, lambda ids: processor.decode([each for each in ids if each not in marks]), special)
+        )
 
     def special(self, name: str) -> int:
         """The id of a special token ("<start_of_turn>"). Raises ModelFileError where the tokenizer has none."""

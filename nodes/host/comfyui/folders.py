@@ -46,9 +46,8 @@ def temp_file(suffix: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """A folder in ComfyUI's user folder, named as those are that its server never hands out; else in the temp one."""
-    user = Path(folder_paths.get_user_directory())
-    return (user if user.is_dir() else Path(folder_paths.get_temp_directory())) / "__comfyui_ltx2"
+    """A folder in ComfyUI's user folder, named as those are that its server never hands out."""
+    return Path(folder_paths.get_user_directory()) / "__comfyui_ltx2"
 
 
 def save_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ltx2.config.text import GemmaConfig
 from ltx2.networks.text.gemma import Gemma3
@@ -60,3 +61,33 @@ def test_state_dict_holds_the_files_tensors_only(case, config):
         gemma = Gemma3(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in gemma.state_dict().items()}
     assert shapes == {"model." + k.removeprefix(PREFIX): tuple(v.shape) for k, v in case.weights.items()}
+
+
+@torch.no_grad()
+def test_at_full_size_a_token_of_an_answer_costs_one_pass_over_the_weights():
+    config = GemmaConfig()
+    with torch.device("meta"):
+        gemma = Gemma3(config).to(torch.bfloat16)
+        question = torch.empty(1, 1500, config.hidden_size, dtype=torch.bfloat16)
+    cache = gemma.new_cache()
+    logits = gemma.next_logits(question, cache, slice(600, 856))
+    assert (tuple(logits.shape), logits.dtype) == ((config.vocab_size,), torch.float32)
+    with FlopCounterMode(display=False) as counted:
+        gemma.next_logits(question[:, :1], cache)
+    num_weights = sum(parameter.numel() for parameter in gemma.parameters())
+    assert counted.get_total_flops() < 1.01 * 2 * num_weights
+    # Local layers, five of six, remember their window of 1024 only.
+    remembered = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert remembered < 2 * 2 * config.num_key_value_heads * config.head_dim * (8 * 1501 + 40 * 1024)
+
+
+@torch.no_grad()
+def test_the_next_token_is_that_of_the_last_state(case, config):
+    gemma = _load(config, case.weights)
+    tokens = _valid_tokens(case, 0)
+    states = gemma(tokens)[0, :, :, -1]
+    cache = gemma.new_cache()
+    for end in range(1, tokens.shape[1] + 1):
+        logits = gemma.next_logits(gemma.embed(tokens[:, end - 1 : end], torch.float32), cache)
+        expected = states[end - 1] @ case.weights[PREFIX + "embed_tokens.weight"].T
+        torch.testing.assert_close(logits, expected, atol=2e-5, rtol=2e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
 import pytest
@@ -81,3 +82,40 @@ def test_pieces_of_text_and_back():
     assert tokenizer.special("<eos>") == EOS
     with pytest.raises(ModelFileError, match="it has no <start_of_turn> token"):
         tokenizer.special("<start_of_turn>")
+
+
+def sentencepiece_model(**pieces) -> bytes:
+    """A model as ComfyUI's single files hold it, whose marks of turns are words of the user's."""
+    trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
+    model = io.BytesIO()
+    trainer.train(
+        sentence_iterator=iter(["a cat on the roof", "the roof of a cat"] * 20),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=300,
+        byte_fallback=True,
+        add_dummy_prefix=False,
+        hard_vocab_limit=False,
+        user_defined_symbols=["<start_of_turn>", "<end_of_turn>"],
+        minloglevel=2,
+        **{"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "bos_piece": "<bos>", "eos_piece": "<eos>"} | pieces,
+    )
+    return model.getvalue()
+
+
+def test_sentencepiece_models_know_marks_and_spell_answers():
+    tokenizer = PromptTokenizer.from_sentencepiece(sentencepiece_model())
+    assert tokenizer("a cat").tolist() == [[BOS, *tokenizer.ids("a cat")]]
+    marks = [tokenizer.special(name) for name in ("<bos>", "<start_of_turn>", "<end_of_turn>", "<eos>")]
+    assert marks[0] == BOS
+    assert len(set(marks)) == 4
+    assert tokenizer.ids("<start_of_turn>") == [marks[1]]
+    ids = tokenizer.ids("a cat, caf\u00e9")
+    assert tokenizer.text([*marks[:2], *ids, *marks[2:]]) == "a cat, caf\u00e9"
+    with pytest.raises(ModelFileError, match="it has no <start_of_image> token"):
+        tokenizer.special("<start_of_image>")
+
+
+def test_a_sentencepiece_model_of_another_family_is_refused():
+    with pytest.raises(ModelFileError, match="must be Gemma's; it has no <bos> token"):
+        PromptTokenizer.from_sentencepiece(sentencepiece_model(bos_piece="<s>"))

@@ -48,9 +48,9 @@ def oracle(tiny_gemma) -> Any:
     """transformers' Gemma 3 with its eye, in fp32, from the same folder."""
     from transformers import Gemma3ForConditionalGeneration
 
-    model, report = Gemma3ForConditionalGeneration.from_pretrained(
-        tiny_gemma.folder, dtype=torch.float32, output_loading_info=True
-    )
+    options: Any = {"dtype": torch.float32, "output_loading_info": True}
+    loaded: Any = Gemma3ForConditionalGeneration.from_pretrained(tiny_gemma.folder, **options)
+    model, report = loaded
     assert not any(report.values()), f"the tiny folder is not transformers' own: {report}"
     return model.eval()
 

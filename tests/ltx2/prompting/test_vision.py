@@ -41,10 +41,12 @@ def test_no_parameter_of_the_eye_is_dead(tiny_gemma, pixels):
 
 
 def test_a_square_picture_is_what_the_processor_of_transformers_makes(tiny_gemma):
-    from transformers import Gemma3ImageProcessorPil
+    import transformers
 
+    # Version 5 has one processor more, and the plain name is that which needs torchvision.
+    kind = getattr(transformers, "Gemma3ImageProcessorPil", None) or transformers.Gemma3ImageProcessor
     image = torch.rand(1, 90, 90, 3, generator=torch.Generator().manual_seed(0))
-    processor = Gemma3ImageProcessorPil.from_pretrained(tiny_gemma.folder)
+    processor = kind.from_pretrained(tiny_gemma.folder)
     levels = image[0].mul(255).round().to(torch.uint8).numpy()
     expected = processor(levels, do_pan_and_scan=False, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(picture_pixels(image, 56), expected, atol=1e-6, rtol=0)
