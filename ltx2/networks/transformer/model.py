@@ -5,7 +5,7 @@ Shapes: B batch, P passes, T tokens, C latent channels, A position axes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,18 @@ from ...layers.rope import Rotary, rotary_table
 from .edges import StreamEdges
 from .exchange import Exchange
 from .inputs import StreamInput
-from .passes import Batch, Pass, Segment, origins, segments
+from .passes import EXCHANGE, PARTS, SELF, TEXT, Batch, Pass, Segment, origins, segments
 from .stream import Stream, StreamConditions
+
+States = tuple[Tensor | None, ...]
+Conditions = tuple[StreamConditions | None, ...]
 
 
 class Block(nn.Module):
-    """Both streams attend, exchange, and feed forward. Either stream may be absent."""
+    """Both streams attend, read, exchange, and feed forward. Either stream may be absent.
+
+    Its parts (see passes.PARTS) run one at a time, for passes may part between them.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -29,40 +35,34 @@ class Block(nn.Module):
         self.audio = Stream(config, config.audio)
         self.exchange = Exchange(config)
 
-    def text(
-        self, given: tuple[StreamConditions | None, ...], number: int, prompts: tuple[set[int], set[int]]
-    ) -> tuple[dict[int, KeysValues] | None, ...]:
-        """Keys and values of these prompts of either modality, in this block, which is `number`."""
-        streams = (self.video, self.audio)
+    def forward(
+        self, part: int, states: States, given: Conditions, batch: Batch, text: Sequence[Mapping[int, KeysValues]]
+    ) -> States:
+        """The (video, audio) states (P B, T, D) of a batch of passes behind one part. `text` is of TEXT, by prompt."""
+        if part == EXCHANGE and None not in given:
+            states = self.exchange(*states, *given, batch.kept[2:])
+
+        def updated(stream: Stream, x: Tensor, g: StreamConditions, n: int) -> Tensor:
+            if part == SELF:
+                return stream.attend(x, g, batch.kept[n])
+            if part == TEXT:
+                read = [text[n][prompt] for prompt in batch.prompts[n]]
+                return stream.read(x, g, KeysValues.stacked(read, batch.num_clips))
+            return stream.feed(x, g)
+
         return tuple(
-            {p: g.text[number][p] if g.text else stream.text(g.contexts[p], g.prompt_rows) for p in read}
-            if _is_updated(g)
-            else None
-            for stream, g, read in zip(streams, given, prompts, strict=True)
+            updated(stream, x, g, n) if _is_updated(g) else x
+            for n, (stream, x, g) in enumerate(zip((self.video, self.audio), states, given, strict=True))
         )
 
-    def forward(
-        self,
-        states: tuple[Tensor | None, Tensor | None],
-        given: tuple[StreamConditions | None, StreamConditions | None],
-        text: tuple[dict[int, KeysValues] | None, ...],
-        batch: Batch,
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The next (video, audio) states (P B, T, D) of a batch of passes; `text` by prompt."""
-        streams = (self.video, self.audio)
-        states = tuple(
-            stream.attend(x, g, KeysValues.stacked([by_prompt[p] for p in prompts], batch.num_clips), kept)
+    def text(self, given: Conditions, number: int, prompts: Sequence[set[int]]) -> list[dict[int, KeysValues]]:
+        """Keys and values of these prompts of either modality, in this block, which is `number`."""
+        return [
+            {p: g.text[number][p] if g.text else stream.text(g.contexts[p], g.prompt_rows) for p in read}
             if _is_updated(g)
-            else x
-            for stream, x, g, by_prompt, prompts, kept in zip(
-                streams, states, given, text, batch.prompts, batch.kept[:2], strict=True
-            )
-        )
-        if None not in given:
-            states = self.exchange(*states, *given, batch.kept[2:])
-        return tuple(
-            stream.feed(x, g) if _is_updated(g) else x for stream, x, g in zip(streams, states, given, strict=True)
-        )
+            else {}
+            for stream, g, read in zip((self.video, self.audio), given, prompts, strict=True)
+        ]
 
 
 class Transformer(nn.Module):
@@ -131,48 +131,50 @@ class Transformer(nn.Module):
         states = {0: tuple(edge.embed(g) if g else None for edge, g in zip(edges, given, strict=True))}
         parents = [parent for parent, _ in origins(passes, len(self.blocks))]
         for segment in segments(passes, len(self.blocks), passes_per_batch or len(passes)):
-            states = self._through(segment, _joined(states, parents, segment.numbers), conditions, passes)
+            states = _joined(states, parents, segment.passes)
+            states = self._through(segment, states, conditions, passes)
         states = _joined(states, parents, range(len(passes)))
         return tuple(
-            torch.cat([edge.velocity(state[modality], embedded, g) for state in states.values()]) if g else None
-            for modality, (edge, (_, embedded), g) in enumerate(zip(edges, prepared, given, strict=True))
+            torch.cat([edge.velocity(state[n], embedded, g) for state in states.values()]) if g else None
+            for n, (edge, (_, embedded), g) in enumerate(zip(edges, prepared, given, strict=True))
         )
 
     def _through(
-        self,
-        segment: Segment,
-        states: dict[int, tuple[Tensor | None, ...]],
-        given: tuple[StreamConditions | None, ...],
-        passes: Sequence[Pass],
-    ) -> dict[int, tuple[Tensor | None, ...]]:
-        """The states of each pass behind the blocks of a segment."""
+        self, segment: Segment, states: dict[int, States], given: Conditions, passes: Sequence[Pass]
+    ) -> dict[int, States]:
+        """The states of each pass behind the parts of a segment; those before it are taken out of `states`."""
         some = next(x for x in states[0] if x is not None)
-        batches = [
-            Batch.of([passes[n] for n in one], segment.blocks[0], len(some), some.device) for one in segment.batches
-        ]
+        block = segment.parts[0] // len(PARTS)
+        batches = [Batch.of([passes[n] for n in one], block, len(some), some.device) for one in segment.batches]
+        prompts = [{passes[number].prompts[n] for number in segment.passes} for n in (0, 1)]
         stacked = [tuple(map(_stack, zip(*(states[n] for n in one), strict=True))) for one in segment.batches]
-        del states
-        prompts = tuple({passes[n].prompts[modality] for n in segment.numbers} for modality in (0, 1))
-        for number in segment.blocks:
-            text = self.blocks[number].text(given, number, prompts)
-            stacked = [self.blocks[number](x, given, text, batch) for x, batch in zip(stacked, batches, strict=True)]
-        found = {}
-        for numbers, pair in zip(segment.batches, stacked, strict=True):
-            parts = [[None] * len(numbers) if x is None else x.chunk(len(numbers)) for x in pair]
-            found.update(zip(numbers, zip(*parts, strict=True), strict=True))
-        return found
+        states.clear()
+        del some
+        for number, part in (divmod(one, len(PARTS)) for one in segment.parts):
+            block = self.blocks[number]
+            text = block.text(given, number, prompts) if part == TEXT else ()
+            for n, batch in enumerate(batches):
+                stacked[n] = block(part, stacked[n], given, batch, text)
+        return {
+            number: one
+            for numbers, pair in zip(segment.batches, stacked, strict=True)
+            for number, one in zip(numbers, _split(pair, len(numbers)), strict=True)
+        }
 
 
-def _joined(
-    states: dict[int, tuple[Tensor | None, ...]], parents: Sequence[int], numbers: Iterable[int]
-) -> dict[int, tuple[Tensor | None, ...]]:
+def _joined(states: dict[int, States], parents: Sequence[int], passes: Iterable[int]) -> dict[int, States]:
     """The states of these passes; one that has been the same as its parent so far has the parent's."""
-    return {number: states[number if number in states else parents[number]] for number in numbers}
+    return {number: states[number if number in states else parents[number]] for number in passes}
 
 
 def _stack(states: Sequence[Tensor | None]) -> Tensor | None:
     """One state, or several as one batch."""
     return states[0] if len(states) == 1 or states[0] is None else torch.cat(states)
+
+
+def _split(states: States, count: int) -> Iterable[States]:
+    """What `_stack` made of a number of passes, as one pair of states for each."""
+    return zip(*([None] * count if x is None else x.chunk(count) for x in states), strict=True)
 
 
 def _is_updated(given: StreamConditions | None) -> bool:

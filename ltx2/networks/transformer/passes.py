@@ -1,6 +1,7 @@
 """The predictions of one call, and how blocks share their work: planned as data, before anything runs.
 
-Two passes are one until the first block in which they differ: the later one starts there, from the other's state.
+Two passes are one until the first part of a block in which they differ: the later one starts there, from the other's
+state. Parts are counted through all blocks: part 7 is the second (the text) of block 2.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 ALL_BLOCKS = None
+#: What a block does: self-attention, text attention, the exchange between the modalities with the feed-forward network.
+SELF, TEXT, EXCHANGE = PARTS = range(3)
 BRANCHES = ("video_self_attention", "audio_self_attention", "audio_to_video", "video_to_audio")
 
 
@@ -52,48 +55,52 @@ class Pass:
         """Per branch of BRANCHES, whether it is left out."""
         return tuple(self.perturbation.skips(branch, block) for branch in BRANCHES)
 
-    def leaves(self, other: Pass, num_layers: int) -> int:
-        """The first block in which this pass differs from another; `num_layers` where none does."""
-        if self.prompts != other.prompts:
-            return 0
-        differing = (block for block in range(num_layers) if self.left_out(block) != other.left_out(block))
-        return next(differing, num_layers)
+    def traits(self, part: int) -> tuple[object, ...]:
+        """All that sets this pass apart in a part of a block."""
+        block, kind = divmod(part, len(PARTS))
+        left_out = self.left_out(block)
+        return {SELF: left_out[:2], TEXT: self.prompts, EXCHANGE: left_out[2:]}[kind]
+
+    def leaves(self, other: Pass, num_parts: int) -> int:
+        """The first part in which this pass differs from another; `num_parts` where none does."""
+        return next((part for part in range(num_parts) if self.traits(part) != other.traits(part)), num_parts)
 
 
 def origins(passes: Sequence[Pass], num_layers: int) -> tuple[tuple[int, int], ...]:
-    """Per pass: the earlier pass that it is the same as for longest, and the block where it leaves that one."""
+    """Per pass: the earlier pass that it is the same as for longest, and the part where it leaves that one."""
     found = [(0, 0)]
     for number in range(1, len(passes)):
-        blocks = [passes[number].leaves(other, num_layers) for other in passes[:number]]
-        found.append((blocks.index(max(blocks)), max(blocks)))
+        parts = [passes[number].leaves(other, num_layers * len(PARTS)) for other in passes[:number]]
+        found.append((parts.index(max(parts)), max(parts)))
     return tuple(found)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Blocks that all run the same passes, each leaving out the same: their numbers, and the passes, batch by batch."""
+    """Parts that all run the same passes, each leaving out the same: their numbers, and the passes, batch by batch."""
 
-    blocks: tuple[int, ...]
+    parts: tuple[int, ...]
     batches: tuple[tuple[int, ...], ...]
 
     @property
-    def numbers(self) -> tuple[int, ...]:
+    def passes(self) -> tuple[int, ...]:
         """All passes that run here."""
         return tuple(number for batch in self.batches for number in batch)
 
 
 def segments(passes: Sequence[Pass], num_layers: int, passes_per_batch: int) -> tuple[Segment, ...]:
-    """The blocks in the order they run. A pass joins in at the block where it leaves its origin."""
+    """All parts in the order they run. A pass joins in where it leaves its origin."""
     starts = [start for _, start in origins(passes, num_layers)]
 
-    def running(block: int) -> tuple[tuple[int, tuple[bool, ...]], ...]:
-        return tuple((n, one.left_out(block)) for n, one in enumerate(passes) if starts[n] <= block)
+    def running(part: int) -> tuple[tuple[int, tuple[bool, ...]], ...]:
+        block = part // len(PARTS)
+        return tuple((n, one.left_out(block)) for n, one in enumerate(passes) if starts[n] <= part)
 
     found = []
-    for together, blocks in groupby(range(num_layers), running):
-        numbers = [number for number, _ in together]
-        batches = (numbers[i : i + passes_per_batch] for i in range(0, len(numbers), passes_per_batch))
-        found.append(Segment(tuple(blocks), tuple(map(tuple, batches))))
+    for together, parts in groupby(range(num_layers * len(PARTS)), running):
+        numbers = tuple(number for number, _ in together)
+        batches = tuple(numbers[i : i + passes_per_batch] for i in range(0, len(numbers), passes_per_batch))
+        found.append(Segment(tuple(parts), batches))
     return tuple(found)
 
 

@@ -59,6 +59,13 @@ class Stream(nn.Module):
         self.text_attention = Attention(width, stream.context_dim, **heads, **options)
         self.feed_forward = FeedForward(width, bias=stream.ff_bias)
 
+    def attend(self, x: Tensor, given: StreamConditions, kept: Tensor | None) -> Tensor:
+        """Self-attention. `kept`: the rows that it is not left out of; None for all."""
+        shift, scale, gate = self._rows(given)[:3]
+        hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
+        update = self.self_attention(hidden, rotary=given.rotary, bias=given.attention_bias, kept=kept)
+        return add_gated(x, update, gate, given.levels)
+
     def text(self, context: Tensor, prompt_rows: Tensor | None) -> KeysValues:
         """Keys and values of the text: made once for all passes that read it."""
         if self.prompt_table is not None:
@@ -67,15 +74,11 @@ class Stream(nn.Module):
             context = torch.addcmul(rows[:, :1], context, 1 + rows[:, 1:])
         return self.text_attention.keys_values(context)
 
-    def attend(self, x: Tensor, given: StreamConditions, text: KeysValues, kept: Tensor | None) -> Tensor:
-        """Self-attention, then text attention. `kept`: rows whose self-attention is not left out; None for all."""
-        shift, scale, gate, *_ = rows = self._rows(given)
-        hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
-        update = self.self_attention(hidden, rotary=given.rotary, bias=given.attention_bias, kept=kept)
-        x = add_gated(x, update, gate, given.levels)
+    def read(self, x: Tensor, given: StreamConditions, text: KeysValues) -> Tensor:
+        """Text attention."""
         if self.prompt_table is None:
             return x + self.text_attention(rms_norm(x, self.eps), text)
-        shift, scale, gate = rows[6:]
+        shift, scale, gate = self._rows(given)[6:]
         query = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
         return add_gated(x, self.text_attention(query, text), gate, given.levels)
 
