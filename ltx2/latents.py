@@ -190,7 +190,8 @@ def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
         # A latent is generated as soon as one of its frames is.
         mask = torch.cat((mask[:, :, :1], F.max_pool3d(mask[:, :, 1:], (8, 1, 1))), 2)
     if mask.shape[3:] not in ((1, 1), grid[1:]):
-        mask = F.interpolate(mask, size=(mask.shape[2], *grid[1:]), mode="trilinear", align_corners=False)
+        # And as soon as one of its pixels is: a small mark must not fall between the centres of the cells.
+        mask = F.adaptive_max_pool3d(mask, (mask.shape[2], *grid[1:]))
     return _few_levels(mask)
 
 

@@ -131,6 +131,14 @@ def test_a_latent_is_generated_as_soon_as_one_of_its_frames_is():
         video_mask(torch.zeros(5, 64, 128), (3, 2, 4))
 
 
+def test_a_small_mark_counts_wherever_it_lies():
+    mask = torch.zeros(1, 64, 128)
+    mask[0, 63, 33] = 1
+    assert video_mask(mask, (3, 2, 4))[0, 0, 0].tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]
+    coarse = torch.tensor([[[0.0, 1.0]]])  # smaller than the latent: each value holds for its part
+    assert video_mask(coarse, (3, 2, 4))[0, 0, 0].tolist() == [[0, 0, 1, 1]] * 2
+
+
 def test_audio_masks():
     assert audio_mask(torch.zeros(1, 17), 17).shape == (1, 1, 17, 1)
     with pytest.raises(LTX2Error, match="audio mask must be"):
