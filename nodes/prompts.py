@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ltx2.geometry import MAX_SEED
-from ..ltx2.prompting.embedding_cache import EmbeddingCache, key_of
+from ..ltx2.prompting.embedding_cache import EmbeddingCache, files_are_as_chosen, key_of
 from ..ltx2.prompting.enhance import enhance
 from ..ltx2.prompting.generate import Sampling, answer_bytes
 from ..ltx2.prompting.negative import NEGATIVE_PROMPT
@@ -46,7 +46,8 @@ def _encoded(text_encoder: Any, text: str, cache: bool) -> Context:
         on_step(0, 1)
         if cache:
             kept = EmbeddingCache(host.cache_folder() / "prompts")
-            video, audio = kept.contexts(key_of(text_encoder, text, device, dtype), compute)
+            key = key_of(text_encoder, text, device, dtype)
+            video, audio = kept.contexts(key, compute, lambda: files_are_as_chosen(text_encoder))
         else:
             video, audio = compute()
         on_step(1, 1)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..errors import LTX2Error
 from ..media.partial_file import partial_file
-from ..recipe import TextEncoderRecipe
+from ..recipe import FileId, TextEncoderRecipe
 
 logger = logging.getLogger("ltx2")
 MAX_ENTRIES = 256
@@ -47,6 +47,12 @@ def key_of(recipe: TextEncoderRecipe, prompt: str, device: torch.device, dtype: 
     return hashlib.sha256(repr((_FORMAT, encoder, device.type, dtype, prompt.strip())).encode()).hexdigest()
 
 
+def files_are_as_chosen(recipe: TextEncoderRecipe) -> bool:
+    """Whether a network that is built now is the one that `key_of` names: no file has changed since."""
+    files = (recipe.file, recipe.checkpoint, *(entry.file for entry in recipe.loras))
+    return all(FileId.of(file.path) == file for file in files)
+
+
 class EmbeddingCache:
     """The contexts in one folder. Beyond `max_entries` or `max_bytes` those that were not used for longest go."""
 
@@ -55,15 +61,21 @@ class EmbeddingCache:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
 
-    def contexts(self, key: str, compute: Callable[[], Contexts]) -> Contexts:
+    def contexts(
+        self, key: str, compute: Callable[[], Contexts], may_keep: Callable[[], bool] = lambda: True
+    ) -> Contexts:
         """The video context (1, S, V) and audio context (1, S, A) of `key`, on the CPU: kept ones, or computed.
 
-        A file that is damaged is computed anew, and one that cannot be written is left out, both with a warning.
+        A file that is damaged is computed anew, and one that cannot be written is left out, both with a warning; so is
+        what `may_keep`, asked after computing, says is not what the key names.
         """
         if (kept := self._read(key)) is not None:
             return kept
         video, audio = (context.cpu().contiguous() for context in compute())
-        self._write(key, video, audio)
+        if may_keep():
+            self._write(key, video, audio)
+        else:
+            logger.warning("the text encoder's files have changed since they were loaded; the prompt is not kept")
         return video, audio
 
     def _read(self, key: str) -> Contexts | None:

@@ -80,6 +80,16 @@ def test_without_the_cache_nothing_is_kept_or_found(node, pack, host, text_encod
     assert torch.equal(first.video, again.video)
 
 
+def test_files_that_changed_since_they_were_loaded_leave_nothing_wrong_behind(node, host, text_encoder, messages):
+    from dataclasses import replace
+
+    stamp = text_encoder.file.stamp
+    old = replace(text_encoder, file=replace(text_encoder.file, stamp=((*stamp[0][:2], 1), *stamp[1:])))
+    encode(node, old, "a red fox")
+    assert not (host.cache_folder() / "prompts").exists()
+    assert any("have changed since they were loaded" in text for text in messages)
+
+
 def test_an_empty_prompt_stays_known_as_one(node, text_encoder):
     assert [encode(node, text_encoder, text).is_empty for text in ("", " \n", "", "fox")] == [True, True, True, False]
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltx2.prompting.embedding_cache import EmbeddingCache, key_of
-from ltx2.recipe import FileId, TextEncoderRecipe
+from ltx2.checkpoint.lora_use import LoraUse
+from ltx2.prompting.embedding_cache import EmbeddingCache, files_are_as_chosen, key_of
+from ltx2.recipe import FileId, LoraEntry, TextEncoderRecipe
 
 CPU = torch.device("cpu")
 KEY = "0123456789abcdef" * 4
@@ -111,6 +112,13 @@ def test_a_folder_that_cannot_be_written_only_warns(tmp_path, caplog):
     assert "cannot be kept in" in caplog.text
 
 
+def test_what_the_key_does_not_name_is_not_kept(tmp_path, caplog):
+    cache = EmbeddingCache(tmp_path)
+    assert equal(cache.contexts(KEY, Computed(), lambda: False), contexts())
+    assert not list(tmp_path.iterdir())
+    assert "have changed since they were loaded; the prompt is not kept" in caplog.text
+
+
 def _keep(cache: EmbeddingCache, number: int, age: int) -> None:
     cache.contexts(f"{number:064x}", Computed(number))
     os.utime(cache.folder / f"{number:064x}.safetensors", ns=(0, 10**18 - age))
@@ -152,16 +160,19 @@ def recipe(tiny_models):
 def test_the_key_depends_on_everything_that_changes_contexts(recipe, tmp_path):
     lora = tmp_path / "lora.safetensors"
     lora.write_bytes(b"one")
-    loras = ((FileId.of(lora), 1.0),)
+    before = FileId.of(lora)
     recipes = [
         recipe,
-        replace(recipe, loras=loras),
-        replace(recipe, loras=((FileId.of(lora), 0.5),)),
+        replace(recipe, loras=(LoraEntry(before, LoraUse(1.0)),)),
+        replace(recipe, loras=(LoraEntry(before, LoraUse(0.5)),)),
+        replace(recipe, loras=(LoraEntry(before, LoraUse(1.0, video=0.5)),)),
         replace(recipe, file=FileId(recipe.file.path, (*recipe.file.stamp, ("new", 1, 1)))),
         replace(recipe, checkpoint=FileId(recipe.checkpoint.path, ())),
     ]
     lora.write_bytes(b"other")
-    recipes.append(replace(recipe, loras=((FileId.of(lora), 1.0),)))
+    recipes.append(replace(recipe, loras=(LoraEntry(FileId.of(lora), LoraUse(1.0)),)))
+    assert files_are_as_chosen(recipes[-1])
+    assert not files_are_as_chosen(recipes[1])
     keys = [key_of(one, "a fox", CPU, torch.float32) for one in recipes]
     keys += [
         key_of(recipe, "a cat", CPU, torch.float32),
