@@ -113,10 +113,10 @@ def sound_of(footage: Footage, canvas: Canvas) -> Audio | None:
 
 def _covering(picture: Tensor, *, width: int, height: int) -> Tensor:
     """(H, W, 3) uint8 -> (height, width, 3) uint8"""
-    if picture.shape[:2] == (height, width):
-        return picture
-    scaled = cover(picture.permute(2, 0, 1)[None].float(), width, height)[0]
-    return scaled.round().to(torch.uint8).permute(1, 2, 0)
+    planes = picture.permute(2, 0, 1)[None]
+    if max(height / picture.shape[0], width / picture.shape[1]) == 1:  # nothing to scale: values stay as they are
+        return cover(planes, width, height)[0].permute(1, 2, 0)
+    return cover(planes.float(), width, height)[0].round().to(torch.uint8).permute(1, 2, 0)
 
 
 def frozen(latent: Latent) -> Latent:
