@@ -49,7 +49,8 @@ def sample(
     def no_noise(kind: str, step: int) -> Latents:
         raise AssertionError("a stochastic solver needs noise")
 
-    start_latents = tuple(state.latent if state else None for state in states)
+    # In one layout, whatever they were made of: rounding in matrix products depends on it, and parts must be one run.
+    start_latents = tuple(state.latent.contiguous() if state else None for state in states)
     latents = solver(denoise, start_latents, sigmas, Injection(noise or no_noise, denoiser.blend))
     if on_step:
         on_step(steps, steps)
