@@ -224,7 +224,7 @@ AUDIO_VAE = NameTable(
 VOCODER = NameTable(component="vocoder", section="vocoder", prefixes=("vocoder.",), keeps_other_names=True)
 UPSAMPLER = NameTable(component="latent upsampler", section="", prefixes=("",), keeps_other_names=True)
 
-# The language model only: its head, the vision tower and the projector between them are never read. A folder of the
+# The language model only: its head is its embedding table, and its eye has tables of its own. A folder of the
 # newer transformers, the released folder and ComfyUI's single file differ in the prefix.
 GEMMA = NameTable(
     component="Gemma 3 language model",
