@@ -106,11 +106,11 @@ class Denoiser:
             for stream, scales, last in zip(self.streams, guidance, self._last.x0, strict=True)
         )
         if any(updated):
-            present = (scales if stream else None for stream, scales in zip(self.streams, guidance, strict=True))
+            video, audio = (scales if stream else None for stream, scales in zip(self.streams, guidance, strict=True))
             wanted = tuple(
                 is_updated and not stream.is_frozen for stream, is_updated in zip(self.streams, updated, strict=True)
             )
-            predictions = self.predictions(x, sigma, plan(*present, wanted), updated)
+            predictions = self.predictions(x, sigma, plan(video, audio, wanted), updated)
             x0, uncond = list(self._last.x0), list(self._last.uncond)
             for n, by_pass in enumerate(predictions):
                 if updated[n]:

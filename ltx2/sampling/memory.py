@@ -8,9 +8,9 @@ from torch import Tensor
 from ..config.transformer import TransformerConfig
 from ..tokens import TokenState
 
-#: What a block has alive at most, in hidden states of its tokens: the feed-forward network is four times as wide, and
-#: its activation makes a copy (counted on the meta device: benchmarks/bench_transformer.py).
-_HIDDEN_STATES = 11
+#: What a pass has alive at most, in hidden states of its tokens: the feed-forward network is four times as wide and its
+#: activation makes a copy, beside the states and rotary tables (12.7, counted by benchmarks/bench_transformer.py).
+_HIDDEN_STATES = 13
 
 
 def pass_bytes(config: TransformerConfig, states: tuple[TokenState | None, ...], dtype: torch.dtype) -> int:

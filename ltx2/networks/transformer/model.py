@@ -6,6 +6,7 @@ Shapes: B batch, P passes, T tokens, C latent channels, A position axes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -144,14 +145,14 @@ class Transformer(nn.Module):
     ) -> dict[int, States]:
         """The states of each pass behind the parts of a segment; those before it are taken out of `states`."""
         some = next(x for x in states[0] if x is not None)
-        block = segment.parts[0] // len(PARTS)
-        batches = [Batch.of([passes[n] for n in one], block, len(some), some.device) for one in segment.batches]
+        first = segment.parts[0] // len(PARTS)
+        batches = [Batch.of([passes[n] for n in one], first, len(some), some.device) for one in segment.batches]
         prompts = [{passes[number].prompts[n] for number in segment.passes} for n in (0, 1)]
         stacked = [tuple(map(_stack, zip(*(states[n] for n in one), strict=True))) for one in segment.batches]
         states.clear()
         del some
         for number, part in (divmod(one, len(PARTS)) for one in segment.parts):
-            block = self.blocks[number]
+            block = cast(Block, self.blocks[number])
             text = block.text(given, number, prompts) if part == TEXT else ()
             for n, batch in enumerate(batches):
                 stacked[n] = block(part, stacked[n], given, batch, text)
