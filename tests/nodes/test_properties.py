@@ -46,6 +46,8 @@ SOCKETS = {
     "VIDEO": lambda kit: kit.result("LTX2_DecodeVideo")[0],
 }
 SOCKETS_BY_NAME = {
+    ("LTX2_DecodeAudio", "audio"): lambda kit: {**kit.audio, "samples": kit.audio["samples"][:, :, :3]},  # it is slow
+    ("LTX2_EnhancePrompt", "image"): lambda kit: random(1, 64, 64, 3),
     "audio": lambda kit: kit.audio,
     "first_audio": lambda kit: kit.audio,
     "second_audio": lambda kit: kit.audio,
@@ -57,6 +59,8 @@ VALUES = {
     "text_encoder": GEMMA,
     "lora": "ltx-2.3-22b-distilled-lora-384-1.1.safetensors",
     ("LTX2_LoadUpsampler", "file"): "ltx-2.3-spatial-upscaler-x2-1.1.safetensors",
+    ("LTX2_LoadLatents", "file"): lambda kit: kit.saved("LTX2_SaveLatents"),
+    ("LTX2_LoadConditioning", "file"): lambda kit: kit.saved("LTX2_SaveConditioning"),
     "file": CHECKPOINT,
     ("LTX2_EmptyLatents", "scale"): "1",
     **{("LTX2_Canvas", name): value for name, value in CANVAS.items()},
@@ -76,7 +80,8 @@ def random(*shape):
 class Kit:
     """Makes real inputs for nodes, from the results of other nodes on the tiny set."""
 
-    def __init__(self, pack):
+    def __init__(self, pack, host):
+        self.saved_files = host.saved_files
         self.classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
         self.error = pack("ltx2.errors").LTX2Error
         self.results = {}
@@ -105,7 +110,8 @@ class Kit:
             if not is_widget(kind):
                 made[name] = self.socket(kind, node_id, name)
             elif (node_id, name) in VALUES or name in VALUES:
-                made[name] = VALUES.get((node_id, name), VALUES.get(name))
+                value = VALUES.get((node_id, name), VALUES.get(name))
+                made[name] = value(self) if callable(value) else value
             else:
                 given = options.get("options", [None])[0]
                 made[name] = options.get("default", given)
@@ -114,8 +120,9 @@ class Kit:
 
     def socket(self, kind, node_id, name):
         kinds = kind.split(",")
-        if "LATENT" in kinds and name in SOCKETS_BY_NAME:
-            return SOCKETS_BY_NAME[name](self)
+        for key in ((node_id, name), *([name] if "LATENT" in kinds else [])):
+            if key in SOCKETS_BY_NAME:
+                return SOCKETS_BY_NAME[key](self)
         assert kinds[0] in SOCKETS, f"{node_id}.{name}: a {kinds[0]} cannot be made: add a row to SOCKETS"
         return SOCKETS[kinds[0]](self)
 
@@ -129,6 +136,12 @@ class Kit:
         except self.error as error:
             return str(error)
         return ""
+
+    def saved(self, node_id):
+        """The name of a file that the node has saved, as loaders show it."""
+        self.result(node_id)
+        kind = node_id.removeprefix("LTX2_Save").lower()
+        return self.saved_files(f".{kind}.safetensors")[0]
 
     def result(self, node_id):
         """Its outputs for such inputs, computed once."""
@@ -152,7 +165,7 @@ def kit(pack, tiny_models, tmp_path_factory):
     settings = {"temp": folder / "temp", "cache": folder / "cache", "device": "cpu", "stream": io.StringIO()}
     with HeadlessHost(tiny_models("2.3"), *folders, **settings) as host:
         pack("nodes.host").use(host)
-        yield Kit(pack)
+        yield Kit(pack, host)
 
 
 def snapshot(value):
