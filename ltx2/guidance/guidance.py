@@ -66,7 +66,10 @@ class Guidance:
         for name in _INTERVALS:
             low, high = said.get(name, (0.0, 1.0))
             if not 0 <= low <= high <= 1:
-                raise LTX2Error(f"guidance: {name} must rise within 0 to 1; got {low:g} to {high:g}: exchange them")
+                raise LTX2Error(
+                    f"guidance: {name.removesuffix('_sigmas')} must hold from a start sigma down to an end sigma, "
+                    f"both 0 to 1; got start {high:g}, end {low:g}: exchange them"
+                )
 
     def __repr__(self) -> str:
         changed = [

@@ -74,9 +74,11 @@ class Denoiser:
         self.transformer = transformer
         self.guidance = (prompts.video, prompts.audio)
         needed = pass_bytes(transformer.config, states, dtype)
+        asks = any(row.cfg not in (None, 1) for guidance in self.guidance for _, row in guidance.rows)
+        assert not asks or prompts.negative, "guidance away from a negative prompt needs one"
+        read = (prompts.positive, prompts.negative) if asks else (prompts.positive,)
         contexts = tuple(
-            tuple(getattr(prompt, name).to(device, dtype) for prompt in (prompts.positive, prompts.negative) if prompt)
-            for name in ("video", "audio")
+            tuple(getattr(prompt, name).to(device, dtype) for prompt in read) for name in ("video", "audio")
         )
         text = (None, None)
         if not transformer.follows_sigma_in_text:

@@ -119,8 +119,11 @@ def test_blocks_beyond_the_model_are_refused():
         ({"skip_step": -1}, "skip_step must be 0 or more; got -1"),
         ({"norm_threshold": -1.0}, "norm_threshold must be 0"),
         ({"method": "magic"}, "method must be one of cfg, cfg_star, apg; got magic"),
-        ({"cfg_sigmas": (0.9, 0.2)}, "cfg_sigmas must rise within 0 to 1; got 0.9 to 0.2"),
-        ({"stg_sigmas": (0.0, 1.5)}, "stg_sigmas must rise within 0 to 1; got 0 to 1.5"),
+        (
+            {"cfg_sigmas": (0.9, 0.2)},
+            "cfg must hold from a start sigma down to an end sigma, both 0 to 1; got start 0.2, end 0.9",
+        ),
+        ({"stg_sigmas": (0.0, 1.5)}, "stg must hold .* got start 1.5, end 0"),
     ],
 )
 def test_refusals(values, message):
