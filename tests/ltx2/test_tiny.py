@@ -200,9 +200,8 @@ def test_no_parameter_of_the_transformer_is_dead(distilled):
     context = Context(torch.randn(1, 8, context_dim), torch.randn(1, 8, audio_dim))
     states = states_of(*empty(Canvas(64, 96, 9, 24.0), 1))
     states = start(states, tuple(torch.randn_like(state.latent) for state in states), 1.0)
-    predictions = Denoiser(network, Prompts(context), states).predictions(tuple(s.latent for s in states), 0.8)
-    outputs = [x0 for by_pass in predictions for x0 in by_pass.values()]
-    assert dead_parameters(network, *outputs) == []
+    x0 = Denoiser(network, Prompts(context), states)(tuple(state.latent for state in states), 0.8).x0
+    assert dead_parameters(network, *x0) == []
 
 
 def test_no_parameter_of_the_other_networks_is_dead(distilled, models):
