@@ -1,17 +1,17 @@
-"""Runs every `bench_*.py` of this folder, in order of their names."""
+"""Runs every benchmark."""
 
 from __future__ import annotations
 
 import runpy
 from pathlib import Path
 
+SCRIPTS = ("text", "transformer", "guidance")
+
 
 def main() -> None:
-    scripts = sorted(Path(__file__).parent.glob("bench_*.py"))
-    print(f"{len(scripts)} benchmarks")
-    for script in scripts:
-        print(f"\n{script.stem}")
-        runpy.run_path(str(script), run_name="__main__")
+    for script in SCRIPTS:
+        print(f"\n{script}")
+        runpy.run_path(str(Path(__file__).with_name(f"{script}.py")), run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from ..config.transformer import TransformerConfig
 from ..tokens import TokenState
 
 #: What a pass has alive at most, in hidden states of its tokens: the feed-forward network is four times as wide and its
-#: activation makes a copy, beside the states and rotary tables (12.7, counted by benchmarks/bench_transformer.py).
+#: activation makes a copy, beside the states and rotary tables (12.7, counted by benchmarks/transformer.py).
 _HIDDEN_STATES = 13
 
 
