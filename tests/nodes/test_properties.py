@@ -217,6 +217,23 @@ def test_inputs_stay_as_they_are_and_equal_inputs_give_equal_results(kit, node_i
     assert len(first) == len(kit.classes[node_id].GET_SCHEMA().outputs)
 
 
+def test_the_frame_rate_is_never_guessed(kit):
+    """Where another pack has dropped it, a latent stays without one, or is refused in words."""
+    outcomes = {}
+    for node_id in NODE_IDS:
+        inputs = kit.inputs(node_id)
+        bare = {n: {"samples": x["samples"]} for n, x in inputs.items() if isinstance(x, dict) and "samples" in x}
+        if not bare or node_id == "LTX2_SetFrameRate":
+            continue
+        refusal = kit.refusal(node_id, **{**inputs, **bare})
+        outcomes[node_id] = "refused" if refusal else "left"
+        assert not refusal or "frame rate" in refusal, f"{node_id}: {refusal}"
+        results = () if refusal else kit.execute(node_id, **{**inputs, **bare}).args
+        assert not any(isinstance(result, dict) and "ltx2" in result for result in results), node_id
+    assert {outcomes["LTX2_Sample"], outcomes["LTX2_DecodeVideo"], outcomes["LTX2_Extend"]} == {"refused"}
+    assert outcomes["LTX2_Freeze"] == outcomes["LTX2_DecodeAudio"] == "left"
+
+
 WRONG = {
     "a text": "wrong",
     "a number": 3,
