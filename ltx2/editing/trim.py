@@ -43,22 +43,25 @@ def trim(
     begin, stop = time_range(start, end, duration(video, audio))
     results: list[Latent | None] = [None, None]
     if video is None:
-        first, last = round(begin * AUDIO_LATENTS_PER_SECOND), round(stop * AUDIO_LATENTS_PER_SECOND)
-        results[1] = _part(audio, "audio", first, last)
+        num_sounds = samples_of(audio, "audio").shape[2]
+        first = min(round(begin * AUDIO_LATENTS_PER_SECOND), num_sounds - 1)
+        results[1] = _part(audio, "audio", first, round(stop * AUDIO_LATENTS_PER_SECOND))
     else:
         rate, num_latents = clip_of(video).frame_rate, samples_of(video, "video").shape[2]
         first, last = _borders(start, end, num_latents, rate)
         results[0] = _part(video, "video", first, last)
         if audio is not None:
             num_sounds = samples_of(audio, "audio").shape[2]
-            sound = sound_from(first, rate)
+            wanted = sound_until(last - first, rate)
+            # A clip that was cut before may lack one latent already; two would make it another clip's sound.
+            sound = min(sound_from(first, rate), num_sounds - (wanted - 1))
             if sound >= num_sounds:
                 raise LTX2Error(
                     f"a part of a clip with sound must hold some of it; got {last - first} video latents from "
                     f"{begin:.3f} s, and the sound ends at {num_sounds / AUDIO_LATENTS_PER_SECOND:g} s: take 0.2 s more"
                 )
             # At the end of the clip no sound is left behind, whatever the rounding.
-            until = num_sounds if last == num_latents else sound + sound_until(last - first, rate)
+            until = num_sounds if last == num_latents else sound + wanted
             results[1] = _part(audio, "audio", sound, until)
     seconds = duration(*results)
     logger.info("trimmed to %.3f s: %.3f to %.3f s were asked for", seconds, begin, stop)

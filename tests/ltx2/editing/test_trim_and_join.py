@@ -70,6 +70,28 @@ def test_a_part_of_a_part_continues(make_clip):
     assert audio[KEY].continues
 
 
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("num_latents", [5, 9, 13])
+def test_parts_of_parts_stay_one_clip_however_often_they_are_cut(make_clip, rate, num_latents):
+    """Each cut rounds where the sound begins, and what a clip may lack of it is one latent in all."""
+    for first in range(1, num_latents - 2):
+        for second in range(1, num_latents - first - 1):
+            whole = make_clip(num_latents, rate)
+            video, audio, _ = trim(*trim(*whole, first * 8 / rate, 0.0)[:2], second * 8 / rate, 0.0)
+            assert all(states_of(video, audio))
+            assert torch.equal(video["samples"], whole[0]["samples"][:, :, first + second :])
+            assert torch.equal(audio["samples"], whole[1]["samples"][:, :, -length(audio) :])
+
+
+@pytest.mark.parametrize("start", [0.381, 0.39, 0.399])
+def test_the_last_moment_of_a_sound_is_one_latent(make_clip, start):
+    audio = make_clip(4)[1]
+    audio = {**audio, "samples": audio["samples"][:, :, :10]}
+    part, seconds = trim(None, audio, start, 0.0)[1:]
+    assert torch.equal(part["samples"], audio["samples"][:, :, 9:])
+    assert seconds == 0.04
+
+
 @pytest.mark.parametrize(("start", "end"), [(-6.0, 0.0), (0.0, 6.0), (2.0, 1.0)])
 def test_ranges_outside_the_clip_are_refused(make_clip, start, end):
     with pytest.raises(LTX2Error, match=r"must enclose a part of the clip, which lasts 5\.042 s"):
