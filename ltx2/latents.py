@@ -19,6 +19,7 @@ from torch import Tensor
 from .conditioning.frames import Condition
 from .errors import LTX2Error
 from .geometry import Canvas, audio_latents, check_frame_rate, pixel_frames
+from .sampling.partial import KEY as RUN_KEY
 from .sampling.sample import States
 from .tokens import TokenState, audio_state, unflatten_audio, unflatten_video, video_state
 
@@ -85,6 +86,11 @@ def clip_of(latent: Latent) -> Clip:
             f"the latent must carry its frame rate; it has none: {_SET_RATE} behind the node that dropped it"
         )
     return clip
+
+
+def is_unfinished(latent: Latent) -> bool:
+    """Whether the run that made a LATENT stopped above 0: its samples are noisy, and another run goes on from them."""
+    return RUN_KEY in latent
 
 
 def with_frame_rate(latent: Latent, frame_rate: float) -> Latent:

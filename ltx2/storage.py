@@ -22,9 +22,10 @@ from .conditioning.references import ReferenceSound, ReferenceVideo
 from .conditioning.slots import KeyframeSlots
 from .errors import LTX2Error
 from .geometry import check_frame_rate
-from .latents import KEY, Clip, Latent, clip_of, samples_of
+from .latents import KEY, RUN_KEY, Clip, Latent, clip_of, samples_of
 from .media.partial_file import partial_file
 from .sampling.denoiser import Context
+from .sampling.partial import Unfinished
 
 logger = logging.getLogger("ltx2")
 
@@ -34,14 +35,17 @@ _SAVED_BY = {LATENTS: "LTX-2 Save Latents", CONDITIONING: "LTX-2 Save Conditioni
 #: The values that files may hold besides tensors, texts and numbers.
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Clip, Context, ReplacedFrames, AppendedFrames, ReferenceVideo, ReferenceSound, KeyframeSlots)
+    for kind in (
+        *(Clip, Context, Unfinished),
+        *(ReplacedFrames, AppendedFrames, ReferenceVideo, ReferenceSound, KeyframeSlots),
+    )
 }
 _PLAIN = (bool, int, float, str, type(None))
-_OWN_KEYS = ("samples", "noise_mask", KEY)
+_OWN_KEYS = ("samples", "noise_mask", KEY, RUN_KEY)
 
 
 def save_latents(path: Path, video: Latent | None, audio: Latent | None) -> None:
-    """Write a video and an audio LATENT with their masks, frame rate and conditions.
+    """Write a video and an audio LATENT with their masks, frame rate and conditions, and what unfinished runs left.
 
     Raises:
         LTX2Error: neither is there; a condition that no file can hold; a folder that cannot be written to.

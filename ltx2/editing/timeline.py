@@ -10,7 +10,7 @@ import math
 
 from ..errors import LTX2Error
 from ..geometry import AUDIO_LATENTS_PER_SECOND, FRAMES_PER_LATENT, audio_latents, pixel_frames
-from ..latents import KEY, Clip, Latent, clip_of, samples_of, states_of
+from ..latents import KEY, Clip, Latent, clip_of, is_unfinished, samples_of, states_of
 
 Pair = tuple[Latent | None, Latent | None]
 
@@ -28,15 +28,19 @@ def check_pair(video: Latent | None, audio: Latent | None) -> None:
 
 
 def check_finished(latent: Latent | None, what: str) -> None:
-    """Raises LTX2Error where a "video" or "audio" LATENT still waits to be sampled: masks and guides name places."""
+    """Raises LTX2Error where a "video" or "audio" LATENT waits to be sampled: masks, guides and noise name places."""
     if latent is None:
         return
     clip = latent.get(KEY)
-    has_conditions = isinstance(clip, Clip) and bool(clip.conditions)
-    if has_conditions or latent.get("noise_mask") is not None:
+    waiting = {
+        "noise": is_unfinished(latent),
+        "guides": isinstance(clip, Clip) and bool(clip.conditions),
+        "a mask": latent.get("noise_mask") is not None,
+    }
+    if found := [name for name, there in waiting.items() if there]:
         raise LTX2Error(
-            f"{_A[what]} latent must have neither mask nor guides when its length changes; it has "
-            f"{'guides' if has_conditions else 'a mask'}: sample it first, or change the length before they are added"
+            f"{_A[what]} latent must have neither mask nor guides, nor noise of a run that stopped above 0, when its "
+            f"length changes; it has {found[0]}: sample it to the end first, or change the length before"
         )
 
 

@@ -14,8 +14,9 @@ from ltx2.conditioning.frames import AppendedFrames, ReplacedFrames
 from ltx2.conditioning.references import ReferenceSound, ReferenceVideo
 from ltx2.conditioning.slots import KeyframeSlots
 from ltx2.errors import LTX2Error
-from ltx2.latents import KEY, Clip, states_of
+from ltx2.latents import KEY, RUN_KEY, Clip, states_of
 from ltx2.sampling.denoiser import Context
+from ltx2.sampling.partial import Unfinished, at_start
 from ltx2.storage import KINDS, VERSION, load_context, load_latents, save_context, save_latents
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
@@ -86,6 +87,18 @@ def test_what_comes_back_can_be_sampled(path):
     for one, other in zip(states_of(video, None)[:1], states_of(loaded, None)[:1], strict=True):
         assert torch.equal(one.clean, other.clean)
         assert torch.equal(one.positions, other.positions)
+
+
+def test_a_run_that_stopped_goes_on_from_the_file(path):
+    samples, tokens = noise(1, 4, 5, 2, 3), noise(1, 36, 4)
+    run = Unfinished(samples, tokens, torch.ones(1, 36, 1), steps=3)
+    video = {"samples": samples, KEY: Clip(24.0, conditions()[:2]), RUN_KEY: run}
+    save_latents(path, video, None)
+    loaded = load_latents(path)[0]
+    assert_same(loaded, video)
+    (state, _), (again, _) = (states_of(at_start(one, add_noise=False), None) for one in (video, loaded))
+    assert torch.equal(again.latent, state.latent)
+    assert torch.equal(again.clean, state.clean)
 
 
 def test_special_values_views_and_shared_memory(path):

@@ -8,7 +8,8 @@ from ltx2.editing.extend import extend
 from ltx2.editing.trim import trim
 from ltx2.errors import LTX2Error
 from ltx2.geometry import audio_latents, pixel_frames
-from ltx2.latents import KEY, Clip, states_of
+from ltx2.latents import KEY, RUN_KEY, Clip, states_of
+from ltx2.sampling.partial import Unfinished
 
 RATES = [24.0, 25.0, 30.0, 23.976, 50.0]
 
@@ -128,9 +129,17 @@ def test_the_longest_clip(make_clip):
 def test_clips_that_wait_to_be_sampled_are_refused(make_clip):
     video, audio = make_clip(4)
     guide = AppendedFrames(video["samples"][:, :, :1], frame=8)
-    with pytest.raises(LTX2Error, match="a video latent must have neither mask nor guides .*; it has guides"):
+    with pytest.raises(LTX2Error, match="a video latent must have neither mask nor guides, .*; it has guides"):
         extend({**video, KEY: Clip(24.0, (guide,))}, audio, 1.0)
-    with pytest.raises(LTX2Error, match="an audio latent must have neither .*; it has a mask: sample it first"):
+    with pytest.raises(LTX2Error, match="an audio latent must have neither .*; it has a mask: sample it to the end"):
         extend(video, {**audio, "noise_mask": torch.ones(1, 1, 26, 1)}, 1.0)
     with pytest.raises(LTX2Error, match="got neither"):
         extend(None, None, 1.0)
+
+
+@pytest.mark.parametrize("change", [lambda *pair: extend(*pair, 1.0), lambda *pair: trim(*pair, 0.0, 0.3)])
+def test_noisy_clips_of_unfinished_runs_keep_their_length(make_clip, change):
+    video, audio = make_clip(3)
+    run = Unfinished(video["samples"], torch.zeros(1, 18, 4), torch.ones(1, 18, 1), steps=1)
+    with pytest.raises(LTX2Error, match="nor noise of a run that stopped above 0, .*; it has noise: sample it to the"):
+        change({**video, RUN_KEY: run}, audio)
