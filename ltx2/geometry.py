@@ -14,6 +14,8 @@ from .errors import LTX2Error
 FRAMES_PER_LATENT = 8
 PIXELS_PER_LATENT = 32
 AUDIO_LATENTS_PER_SECOND = 25
+#: Positions of the released models end here.
+LIMIT_SECONDS = 20
 
 #: Seeds beyond 2^53 would be rounded by a browser.
 MAX_SEED = 2**53 - 1

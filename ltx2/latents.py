@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .conditioning.checks import check_mask
 from .conditioning.frames import Condition
 from .errors import LTX2Error
 from .geometry import Canvas, audio_latents, check_frame_rate, pixel_frames
@@ -215,10 +216,11 @@ def audio_mask(mask: Tensor, length: int) -> Tensor:
 
 
 def _few_levels(mask: Tensor) -> Tensor:
-    """`mask` in the 256 steps of an 8-bit picture.
+    """`mask` in the 256 steps of an 8-bit picture. Raises LTX2Error where it holds NaN.
 
     The transformer keeps rows for every level that occurs, and a feathered mask would have one for every token.
     """
+    check_mask(mask)
     return torch.round(mask.clamp(0, 1) * 255) / 255
 
 

@@ -87,8 +87,7 @@ class EncodeVideo(io.ComfyNode):
 def _footage(video: Any, start: float, canvas: Canvas | None) -> VideoFile | Pictures:
     if not isinstance(video, Tensor):
         return footage_of(video, start)
-    if video.ndim != 4:
-        raise LTX2Error(f"images must be (count, height, width, 3); got {tuple(video.shape)}: connect an IMAGE")
+    sockets.require_images(video, "video")
     if canvas is None:
         raise LTX2Error("images have no frame rate; got no canvas: connect LTX-2 Canvas, or a VIDEO instead")
     return Pictures(video, frame_rate_fraction(canvas.frame_rate), start=start)

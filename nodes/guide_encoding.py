@@ -13,6 +13,7 @@ from ..ltx2.conditioning.guides import Encode, Guide
 from ..ltx2.conditioning.reference_guides import AudioReference
 from ..ltx2.conditioning.stage import Stage
 from ..ltx2.encoding import encode_sound
+from ..ltx2.media.audio import require_finite
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
 from ..ltx2.runtime.tiled_vae import encode_tiles
 from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
@@ -61,16 +62,21 @@ def with_voices(audio: Any, voices: tuple[AudioReference, ...], audio_vae: Audio
 
 
 def _encoder(vae: Any, device: torch.device, dtype: torch.dtype, on_step: Callable[[], None]) -> Encode:
-    """Pixels (1, 3, F, H, W), which stay where they are, to a latent; tile by tile where they are many."""
+    """Pixels (1, 3, F, H, W), which stay where they are, to a latent; tile by tile where they are many.
+
+    It raises LTX2Error where the latent is not finite: of pictures that hold NaN, say.
+    """
 
     def encode(pixels: Tensor) -> Tensor:
-        return encode_tiles(
+        latent = encode_tiles(
             lambda tile: vae.encode(tile.to(device, dtype)),
             vae.crop(pixels),
             _tiling(tuple(pixels.shape[2:])) or Tiling(),
             vae.config.compression,
             on_step=lambda _done, _total: on_step(),
         )
+        require_finite(latent, "video VAE encode")
+        return latent
 
     return encode
 

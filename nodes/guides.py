@@ -36,14 +36,6 @@ def _chained(guides: Any, guide: Any) -> Any:
     return io.NodeOutput((*(guides or ()), guide))
 
 
-def _require_image(image: Any, what: str) -> None:
-    if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[3] != 3:
-        got = f"a tensor {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise LTX2Error(
-            f"{what} must be an IMAGE, a tensor (batch, height, width, 3); got {got}: connect a node that gives images"
-        )
-
-
 def _guides_input() -> Any:
     return sockets.Guides.Input("guides", optional=True, tooltip="Guides to add this one to.")
 
@@ -100,7 +92,9 @@ class AddImageGuide(io.ComfyNode):
     def execute(
         cls, image: Any, frame: int, strength: float, crf: int, guides: Any = None, append: bool = False
     ) -> Any:
-        _require_image(image, "image")
+        sockets.require_images(image, "image")
+        if len(image) > 1:
+            logger.warning("image guide: the first of %d images is shown; add a guide for each", len(image))
         return _chained(guides, ImageGuide(image[:1], frame, strength, None if crf < 0 else crf, append))
 
 
@@ -130,7 +124,7 @@ class AddVideoGuide(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Any, frame: int, strength: float, guides: Any = None) -> Any:
-        _require_image(images, "images")
+        sockets.require_images(images, "images")
         return _chained(guides, VideoGuide(images, frame, strength))
 
 
@@ -196,7 +190,7 @@ class AddVideoReference(io.ComfyNode):
         guides: Any = None,
         mask: Any = None,
     ) -> Any:
-        _require_image(images, "images")
+        sockets.require_images(images, "images")
         sockets.require(mask, (Tensor, type(None)), "mask", "a node that gives masks")
         sockets.require(transformer, (TransformerRecipe, type(None)), "transformer", "an LTX-2 loader")
         spatial, temporal = _factors(transformer, spatial_factor, temporal_factor)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
+from ..ltx2.errors import LTX2Error
 from .host import current
 
 io = current().io
@@ -23,7 +26,14 @@ Guides = io.Custom("LTX2_GUIDES")
 
 def require(value: Any, kind: type | tuple[type, ...], name: str, source: str) -> None:
     """Raise LTX2Error unless a socket's value is of its type: over HTTP anything can be put there."""
-    from ..ltx2.errors import LTX2Error
-
     if not isinstance(value, kind):
         raise LTX2Error(f"{name} must come from {source}; got {type(value).__name__}")
+
+
+def require_images(images: Any, name: str) -> None:
+    """Raise LTX2Error unless `images` is an IMAGE of one picture or more: (batch, height, width, 3)."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        got = f"a tensor {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise LTX2Error(
+            f"{name} must be an IMAGE, a tensor (batch, height, width, 3); got {got}: connect a node that gives images"
+        )

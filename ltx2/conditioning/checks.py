@@ -1,14 +1,23 @@
-"""Combinations that run and do not do what they seem to."""
+"""Inputs that run and do not do what they seem to."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 
+from torch import Tensor
+
+from ..errors import LTX2Error
 from .frames import Condition
 from .references import ReferenceSound, ReferenceVideo
 
 logger = logging.getLogger("ltx2")
+
+
+def check_mask(mask: Tensor) -> None:
+    """Raises LTX2Error where a mask of any shape holds NaN."""
+    if bool(mask.isnan().any()):
+        raise LTX2Error("every value of a mask must be a number; got NaN: check the node that made the mask")
 
 
 def check_references(reference_scale: tuple[int, int] | None, conditions: Iterable[Condition]) -> None:

@@ -13,8 +13,16 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import LTX2Error
-from ..geometry import FRAMES_PER_LATENT, PIXELS_PER_LATENT, check_range, check_size
+from ..geometry import (
+    AUDIO_LATENTS_PER_SECOND,
+    FRAMES_PER_LATENT,
+    LIMIT_SECONDS,
+    PIXELS_PER_LATENT,
+    check_range,
+    check_size,
+)
 from ..media.image import cover
+from .checks import check_mask
 from .guides import Encode
 from .references import ReferenceSound, ReferenceVideo
 from .stage import Stage, prepare_frames, whole_latents
@@ -53,6 +61,8 @@ class VideoReference:
                 f"the mask of a reference must be one picture, or one for each of its {len(self.images)} frames; got "
                 f"{list(self.mask.shape)}: cut or repeat it"
             )
+        if self.mask is not None:
+            check_mask(self.mask)
 
     def __repr__(self) -> str:
         return f"<reference video of {len(self.images)} frames at 1/{self.spatial} size>"
@@ -107,8 +117,22 @@ class AudioReference:
     def is_encoded(self) -> bool:
         return "samples" in self.audio
 
+    @property
+    def seconds(self) -> float:
+        if self.is_encoded:
+            return self.audio["samples"].shape[2] / AUDIO_LATENTS_PER_SECOND
+        return self.audio["waveform"].shape[-1] / self.audio["sample_rate"]
+
     def encoded(self, encode: Callable[[dict[str, Any]], Tensor]) -> ReferenceSound:
-        """The condition; `encode` makes a normalised latent [B, C, T, bins] of an AUDIO."""
+        """The condition; `encode` makes a normalised latent [B, C, T, bins] of an AUDIO.
+
+        Raises: LTX2Error where it is longer than 20 s: it has its positions before the clip begins.
+        """
+        if self.seconds > LIMIT_SECONDS:
+            raise LTX2Error(
+                f"a reference sound must fit into the {LIMIT_SECONDS} s that the model can place before a clip; got "
+                f"{self.seconds:.2f} s: cut it, a few seconds of the voice are enough"
+            )
         latent = self.audio["samples"] if self.is_encoded else encode(self.audio)
         return ReferenceSound(latent.float().cpu())
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 
 from ..errors import LTX2Error
-from ..geometry import AUDIO_LATENTS_PER_SECOND, FRAMES_PER_LATENT, audio_latents, pixel_frames
+from ..geometry import AUDIO_LATENTS_PER_SECOND, FRAMES_PER_LATENT, LIMIT_SECONDS, audio_latents, pixel_frames
 from ..latents import KEY, Clip, Latent, clip_of, is_unfinished, samples_of, states_of
 
 Pair = tuple[Latent | None, Latent | None]
 
-#: Positions of the released models end here.
-LIMIT_SECONDS = 20
 _ROUNDING = 0.001
 _A = {"video": "a video", "audio": "an audio"}
 

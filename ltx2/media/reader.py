@@ -173,7 +173,10 @@ class Pictures:
     def frames(self, rate: Fraction, count: int) -> Iterator[Tensor]:
         """As VideoFile.frames."""
         for number in at_rate(((i / self.frame_rate, i) for i in range(len(self._images))), rate, count):
-            yield (self._images[number, ..., :3].float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+            picture = self._images[number, ..., :3].float()
+            if bool(picture.isnan().any()):
+                raise LTX2Error(f"every pixel must be a number; picture {number} of {self} holds NaN: check its source")
+            yield (picture.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
     def sound(self, seconds: Fraction) -> dict[str, Any] | None:
         """As VideoFile.sound."""
@@ -181,7 +184,8 @@ class Pictures:
             return None
         rate = int(self._audio["sample_rate"])
         first = round(self._first * rate)
-        return {**self._audio, "waveform": self._audio["waveform"][..., first : first + round(seconds * rate)]}
+        heard = self._audio["waveform"][..., first : first + round(seconds * rate)]
+        return {**self._audio, "waveform": heard} if heard.shape[-1] else None
 
 
 def at_rate(timed: Iterable[tuple[Fraction, _Item]], rate: Fraction, count: int) -> Iterator[_Item]:

@@ -236,3 +236,12 @@ def test_sound_carries_conditions_too(clip):
     _, result = latents_of((None, state), None, voiced)
     assert result["samples"].shape == audio["samples"].shape
     assert result[KEY].conditions == ()
+
+
+@pytest.mark.parametrize("mask", [torch.ones(1, 64, 64), torch.ones(1, 1, 1, 2, 2)])
+def test_masks_without_values_are_refused(mask):
+    mask[..., 0, 0] = float("nan")
+    with pytest.raises(LTX2Error, match="every value of a mask must be a number; got NaN"):
+        video_mask(mask, (1, 2, 2))
+    with pytest.raises(LTX2Error, match="every value of a mask must be a number; got NaN"):
+        audio_mask(torch.tensor([[1.0, float("nan")]]), 2)

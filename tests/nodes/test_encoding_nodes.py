@@ -103,6 +103,10 @@ def test_images_are_encoded_like_the_video_that_they_are(node, error, video_vae,
     expected = video_vae.build().encode((images * 255).round().div(127.5).sub(1).permute(3, 0, 1, 2)[None])
     torch.testing.assert_close(latent["samples"], expected.detach(), atol=1e-4, rtol=0)
     assert audio is None
+    for channels in (1, 4):
+        others = torch.rand(9, 64, 64, channels)
+        with pytest.raises(error, match=r"video must be an IMAGE, a tensor \(batch, height, width, 3\)"):
+            node("LTX2_EncodeVideo", video=others, video_vae=video_vae, start=0.0, canvas=canvas(96, 64, 9, 24.0))
     with pytest.raises(error, match="images have no frame rate; got no canvas: connect LTX-2 Canvas"):
         node("LTX2_EncodeVideo", video=images, video_vae=video_vae, start=0.0)
 

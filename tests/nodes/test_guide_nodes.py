@@ -78,7 +78,9 @@ def reference(node, images=None, **options):
     return guides
 
 
-@pytest.mark.parametrize("image", ["picture.png", torch.zeros(32, 32, 3), torch.zeros(1, 32, 32, 4), {"samples": 1}])
+@pytest.mark.parametrize(
+    "image", ["picture.png", torch.zeros(32, 32, 3), torch.zeros(1, 32, 32, 4), torch.zeros(0, 32, 32, 3), 3]
+)
 def test_an_image_must_be_one(node, error, image):
     with pytest.raises(error, match="image must be an IMAGE, .*; got .*: connect"):
         guides_of(node, image)
@@ -86,6 +88,23 @@ def test_an_image_must_be_one(node, error, image):
         node("LTX2_VideoGuide").execute(images=image, frame=0, strength=1.0)
     with pytest.raises(error, match="images must be an IMAGE, .*; got .*: connect"):
         reference(node, image, spatial_factor=1, temporal_factor=1)
+
+
+def test_only_one_picture_of_a_batch_is_shown_and_that_is_said(node, caplog):
+    images = torch.rand(3, 32, 32, 3)
+    with caplog.at_level(logging.WARNING, "ltx2"):
+        (guide,) = guides_of(node, images)
+    assert torch.equal(guide.image, images[:1])
+    assert "the first of 3 images" in caplog.text
+
+
+def test_pictures_without_values_are_refused(node, pack, error, vae):
+    images = torch.rand(9, 64, 64, 3)
+    images[4, 7, 7] = float("nan")
+    (clip,) = node("LTX2_VideoGuide").execute(images=images, frame=0, strength=1.0).args
+    for guides in (clip, reference(node, images, spatial_factor=1, temporal_factor=1)):
+        with pytest.raises(error, match="must be a finite number; video VAE encode produced"):
+            node("LTX2_ApplyGuides").execute(latent(pack), guides, vae)
 
 
 def test_every_guide_must_be_one(node, pack, error, vae):

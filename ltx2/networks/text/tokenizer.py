@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ...errors import ModelFileError
+from ...errors import LTX2Error, ModelFileError
 
 logger = logging.getLogger("ltx2")
 BOS = "<bos>"
@@ -96,7 +96,12 @@ class PromptTokenizer:
         return found
 
     def ids(self, text: str) -> list[int]:
-        """The ids of a piece of text as it stands: nothing is stripped, added or cut."""
+        """The ids of a piece of text as it stands: nothing is stripped, added or cut.
+
+        Raises: LTX2Error where it holds half a character, as broken JSON does.
+        """
+        if half := next((character for character in text if "\ud800" <= character <= "\udfff"), None):
+            raise LTX2Error(f"a prompt must be whole characters; got {half!r} without its other half: type it anew")
         return self._codec.encode(text)
 
     def text(self, ids: Sequence[int]) -> str:

@@ -111,3 +111,20 @@ def test_a_sound_is_encoded_and_a_latent_is_not():
     assert heard == [sound]
     assert torch.equal(AudioReference({"samples": latent}).encoded(encode).latent, latent)
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [{"waveform": torch.zeros(1, 1, 20_001), "sample_rate": 1000}, {"samples": torch.zeros(1, 8, 501, 16)}],
+)
+def test_a_voice_longer_than_what_has_positions_is_refused(sound):
+    def encode(audio):
+        raise AssertionError("it must be refused before it is encoded")
+
+    with pytest.raises(LTX2Error, match=r"must fit into the 20 s that .*; got 20\.0\d s: cut it"):
+        AudioReference(sound).encoded(encode)
+
+
+def test_a_mask_without_values_is_refused():
+    with pytest.raises(LTX2Error, match="every value of a mask must be a number; got NaN"):
+        VideoReference(frames(9), mask=torch.full((1, 64, 128), float("nan")))

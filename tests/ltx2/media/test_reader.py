@@ -245,5 +245,14 @@ def test_pictures_in_memory_are_read_like_a_file():
     heard = video.sound(Fraction(1, 2))
     assert torch.equal(heard["waveform"], sound["waveform"][..., 24000:48000])
     assert Pictures(numbered(2), Fraction(24)).sound(Fraction(1)) is None
+    short = {**sound, "waveform": sound["waveform"][..., :24000]}
+    assert Pictures(numbered(48), Fraction(24), short, start=0.5).sound(Fraction(1)) is None, "as a file has none there"
     with pytest.raises(LTX2Error, match="within the 48 images"):
         Pictures(numbered(48), Fraction(24), start=2.0)
+
+
+def test_pictures_without_values_are_refused():
+    images = numbered(3)
+    images[1, 0, 0, 0] = float("nan")
+    with pytest.raises(LTX2Error, match="every pixel must be a number; picture 1 of a video of 3 images holds NaN"):
+        list(Pictures(images, Fraction(24)).frames(Fraction(24), 3))

@@ -8,7 +8,7 @@ import logging
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
-from ltx2.errors import ModelFileError
+from ltx2.errors import LTX2Error, ModelFileError
 from ltx2.networks.text.tokenizer import MAX_TOKENS, PromptTokenizer
 
 BOS, EOS = 2, 1
@@ -119,3 +119,10 @@ def test_sentencepiece_models_know_marks_and_spell_answers():
 def test_a_sentencepiece_model_of_another_family_is_refused():
     with pytest.raises(ModelFileError, match="must be Gemma's; it has no <bos> token"):
         PromptTokenizer.from_sentencepiece(sentencepiece_model(bos_piece="<s>"))
+
+
+def test_half_characters_are_refused():
+    tokenizer = PromptTokenizer.from_json(tiny_tokenizer().to_str())
+    assert tokenizer("\U0001f431 a").tolist() == [[BOS, 3, 4]]
+    with pytest.raises(LTX2Error, match=r"must be whole characters; got '\\ud83d' without its other half"):
+        tokenizer("a \ud83d cat")
