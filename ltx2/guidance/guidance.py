@@ -161,6 +161,14 @@ def guidance_at(video: AnyGuidance, audio: AnyGuidance, sigma: float) -> tuple[G
     return own.within(sigma), audio.at(sigma).following(own).within(sigma)
 
 
+def farthest_cfg(video: AnyGuidance, audio: AnyGuidance) -> tuple[float, float]:
+    """The (video, audio) cfg farthest from neutral at any noise level: (1, 1) where no negative prompt is read."""
+    starts = {start for guidance in (video, audio) for start, _ in guidance.rows}
+    ends = {end for guidance in (video, audio) for _, row in guidance.rows for end in row.cfg_sigmas or ()}
+    pairs = [guidance_at(video, audio, sigma) for sigma in starts | ends]
+    return tuple(max((pair[n].cfg for pair in pairs), key=lambda cfg: abs(cfg - 1)) for n in (0, 1))
+
+
 def default_stg_block(config: TransformerConfig) -> int:
     """The block that a release is perturbed in: 29 of 48 in 2.0, 28 since; likewise in networks of another depth."""
     block = 28 if config.text_modulation else 29

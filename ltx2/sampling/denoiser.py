@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..guidance.guidance import NEUTRAL, AnyGuidance, guidance_at
+from ..guidance.guidance import NEUTRAL, AnyGuidance, farthest_cfg, guidance_at
 from ..guidance.plan import plan
 from ..guidance.terms import COND, UNCOND, Running, combine
 from ..layers.attention import KeysValues
@@ -74,7 +74,7 @@ class Denoiser:
         self.transformer = transformer
         self.guidance = (prompts.video, prompts.audio)
         needed = pass_bytes(transformer.config, states, dtype)
-        asks = any(row.cfg not in (None, 1) for guidance in self.guidance for _, row in guidance.rows)
+        asks = farthest_cfg(*self.guidance) != (1, 1)
         assert not asks or prompts.negative, "guidance away from a negative prompt needs one"
         read = (prompts.positive, prompts.negative) if asks else (prompts.positive,)
         contexts = tuple(

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from ..errors import LTX2Error
-from ..guidance.guidance import FOLLOWING, NEUTRAL, AnyGuidance, guidance_at
+from ..guidance.guidance import FOLLOWING, NEUTRAL, AnyGuidance, farthest_cfg
 from ..recipe import TransformerRecipe
 from .denoiser import Context, Prompts
 
@@ -40,12 +40,15 @@ class Guider:
         """Without any guidance the distilled guider; audio guidance that is not given follows the video's.
 
         Raises:
-            LTX2Error: cfg without a negative prompt; prompts encoded for another release; blocks that are not there.
+            LTX2Error: cfg without a negative prompt; prompts encoded for another release; blocks that are not there;
+                fewer than 0 passes per forward.
         """
+        if passes_per_forward < 0:
+            raise LTX2Error(f"passes_per_forward must be 0 (as memory allows) or more; got {passes_per_forward}")
         config = transformer.config
         video = (video or NEUTRAL).each(lambda one: one.fitted(config))
         audio = (audio or FOLLOWING).each(lambda one: one if one.stg_blocks is None else one.fitted(config))
-        scales = _cfg(video, audio)
+        scales = farthest_cfg(video, audio)
         if negative is None and scales != (1, 1):
             raise LTX2Error(
                 f"cfg away from 1 needs a negative prompt; got cfg {scales[0]:g} (video) and {scales[1]:g} (audio): "
@@ -64,14 +67,6 @@ class Guider:
             if context is not None:
                 _check_width(context, transformer)
         return cls(transformer, Prompts(positive, negative, video, audio, passes_per_forward))
-
-
-def _cfg(video: AnyGuidance, audio: AnyGuidance) -> tuple[float, float]:
-    """A (video, audio) cfg that is farthest from neutral at any noise level."""
-    starts = {start for guidance in (video, audio) for start, _ in guidance.rows}
-    ends = {end for g in (video, audio) for _, row in g.rows for end in row.cfg_sigmas or ()}
-    pairs = [guidance_at(video, audio, sigma) for sigma in starts | ends]
-    return tuple(max((pair[n].cfg for pair in pairs), key=lambda cfg: abs(cfg - 1)) for n in (0, 1))
 
 
 def _distilled_part(transformer: TransformerRecipe) -> str | None:

@@ -13,8 +13,9 @@ from ltx2.guidance.guidance import NEUTRAL, Guidance, GuidanceTable
 from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.memory import pass_bytes, text_bytes
+from ltx2.sampling.res_2s import res_2s
 from ltx2.sampling.sample import sample, start
-from ltx2.sampling.solvers import euler, euler_cfg_pp
+from ltx2.sampling.solvers import Injection, euler, euler_cfg_pp
 from ltx2.tokens import audio_state, video_state
 
 FULL = Guidance(cfg=3.0, stg=1.0, stg_blocks=frozenset({1}), modality=3.0, rescale=0.7)
@@ -46,20 +47,29 @@ def calls(network):
     handle.remove()
 
 
-def denoiser(case, network, video=NEUTRAL, audio=NEUTRAL, *, frozen=None, batch=1, free_memory=None, **options):
+def denoiser(
+    case, network, video=NEUTRAL, audio=NEUTRAL, *, frozen=None, batch=1, free_memory=None, has_negative=True, **options
+):
     shapes = [(batch, *shape[1:]) for shape in LATENTS]
     masks = [torch.zeros(1) if frozen == name else None for name in ("video", "audio")]
     states = (video_state(torch.zeros(shapes[0]), 24.0, masks[0]), audio_state(torch.zeros(shapes[1]), masks[1]))
     noise = (case.inputs["video_noise"].expand(batch, -1, -1), case.inputs["audio_noise"].expand(batch, -1, -1))
     states = start(states, noise, 1.0)
+    negative = Context(case.inputs["video_negative_context"], case.inputs["audio_negative_context"])
     prompts = Prompts(
         Context(case.inputs["video_context"], case.inputs["audio_context"]),
-        Context(case.inputs["video_negative_context"], case.inputs["audio_negative_context"]),
+        negative if has_negative else None,
         video,
         audio,
         **options,
     )
     return Denoiser(network, prompts, states, free_memory=free_memory), states
+
+
+def quiet_res_2s(denoise, x, sigmas, injection):
+    """res_2s that injects nothing."""
+    silence = Injection(lambda kind, step: tuple(map(torch.zeros_like, x)), injection.blend)
+    return res_2s(denoise, x, sigmas, silence)
 
 
 def latents(states):
@@ -86,6 +96,30 @@ def test_skipped_steps_update_nothing_of_that_modality(case, network, calls):
     """Video is predicted at steps 0 and 2, audio at 0 and 3; where both are skipped, nothing is called."""
     run(case, network, replace(FULL, skip_step=1), replace(FULL, skip_step=2), sigmas=(1.0, 0.9, 0.8, 0.5, 0.3, 0.0))
     assert calls == [(4, (True, True)), (4, (True, False)), (4, (False, True)), (4, (True, False))]
+
+
+def test_both_predictions_of_a_res_2s_step_are_skipped_together(case, network, calls):
+    """Steps 1 and 3 are: what is called is two predictions each of steps 0 and 2, and none where the run ends."""
+    skipping = replace(FULL, skip_step=1)
+    results = run(case, network, skipping, skipping, solver=quiet_res_2s)
+    assert calls == [(4, (True, True))] * 4
+    assert all(torch.isfinite(state.latent).all() for state in results)
+
+
+@pytest.mark.parametrize("guided", ["video", "audio"])
+def test_stg_works_on_every_release(case, network, guided):
+    """Defect N4: with the release's own block it changes what it guides, for one more pass."""
+    scales = {"video": NEUTRAL, "audio": NEUTRAL, guided: Guidance(stg=1.0).fitted(network.config)}
+    plain, steady = run(case, network), run(case, network, **scales)
+    number = ("video", "audio").index(guided)
+    assert (plain[number].latent - steady[number].latent).abs().max() > 1e-3
+
+
+def test_a_negative_prompt_that_no_noise_level_reads_is_not_missed(case, network):
+    """The row holds from 0.9 up, and its cfg from 0.5 down: never."""
+    never = GuidanceTable(((0.9, Guidance(cfg=3.0, cfg_sigmas=(0.0, 0.5))), (0.0, NEUTRAL)))
+    for own, other in zip(run(case, network, never, never, has_negative=False), run(case, network), strict=True):
+        assert torch.equal(own.latent, other.latent)
 
 
 def test_a_skipped_modality_has_its_last_prediction_again(case, network):
@@ -151,7 +185,7 @@ def test_momentum_lives_as_long_as_a_run(case, network):
     assert not torch.allclose(once[0].latent, without[0].latent, atol=1e-4)
 
 
-@pytest.mark.parametrize("passes_per_forward", [1, 2, 3])
+@pytest.mark.parametrize("passes_per_forward", [1, 2, 3, 4])
 def test_how_many_passes_run_together_changes_nothing(case, network, passes_per_forward):
     options = {"sigmas": (1.0, 0.5), "batch": 2}
     apart = run(case, network, FULL, FULL, passes_per_forward=passes_per_forward, **options)

@@ -81,6 +81,11 @@ def test_cfg_needs_a_negative_prompt(transformer):
         Guider.of(transformer, context(), None, Guidance(cfg=3.0))
 
 
+def test_fewer_than_no_passes_are_refused(transformer):
+    with pytest.raises(LTX2Error, match=r"passes_per_forward must be 0 \(as memory allows\) or more; got -1"):
+        Guider.of(transformer, context(), passes_per_forward=-1)
+
+
 def test_prompts_of_another_release_are_refused(transformer):
     with pytest.raises(LTX2Error, match="contexts 8 and 4 wide, got 6 and 6"):
         Guider.of(transformer, context(6, 6))
