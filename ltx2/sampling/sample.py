@@ -41,10 +41,11 @@ def sample(
     steps = len(sigmas) - 1
 
     def denoise(x: Latents, sigma: float) -> Prediction:
-        if on_step:
-            on_step(int((sigmas[:-1] > sigma).sum()), steps)
         # Predictions within a step, and one that ends a run, belong to the step that they are in.
-        return denoiser(x, sigma, max(0, int((sigmas[:-1] >= sigma).sum()) - 1))
+        step = max(0, int((sigmas[:-1] >= sigma).sum()) - 1)
+        if on_step:
+            on_step(step, steps)
+        return denoiser(x, sigma, step)
 
     def no_noise(kind: str, step: int) -> Latents:
         raise AssertionError("a stochastic solver needs noise")
