@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ...layers.attention import AttentionBias, KeysValues
@@ -42,9 +41,3 @@ class StreamInput:
     keyframes: Tensor | None = None
     is_updated: bool = True
     text: tuple[tuple[KeysValues, ...], ...] | None = None
-
-
-def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Attention strengths (B, Q, T) in [0, 1] as a bias (B, 1, Q, T) on the logits: log(m), and out of reach at 0."""
-    lowest = torch.finfo(dtype).min
-    return torch.where(mask > 0, mask.clamp_min(torch.finfo(mask.dtype).tiny).log(), lowest).to(dtype)[:, None]

@@ -8,10 +8,7 @@ from ltx2.checkpoint.load import InMemory, build
 from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
 from ltx2.layers.modulation import Levels
-from ltx2.networks.transformer.inputs import (
-    StreamInput,
-    attention_bias,
-)
+from ltx2.networks.transformer.inputs import StreamInput
 from ltx2.networks.transformer.model import Transformer
 from ltx2.networks.transformer.passes import ISOLATED, Pass, Perturbation
 
@@ -106,7 +103,8 @@ class DenseBias:
         self.strengths = strengths
 
     def rows(self, start, stop, like):
-        return attention_bias(self.strengths[:, start:stop], like.dtype)
+        strengths = self.strengths[:, None, start:stop].to(like)
+        return strengths.log().clamp_min(torch.finfo(like.dtype).min)
 
 
 def test_attention_mask(case, network):
