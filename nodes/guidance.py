@@ -133,7 +133,12 @@ def _projection() -> list[Any]:
         ),
         _number("apg_eta", 1.0, "apg: share of what is parallel to the prediction; 1 is all of it.", is_advanced=True),
         _number(
-            "apg_threshold", 0.0, "apg: the longest that the difference of the two may be; 0: any.", is_advanced=True
+            "apg_threshold",
+            0.0,
+            "apg: the longest that the difference of the two may be, over the whole clip (large clips have long ones); "
+            "0: any.",
+            high=10_000.0,  # 4 million numbers at 1920x1088x121, each off by 1, are 2000 long
+            is_advanced=True,
         ),
         _number(
             "apg_momentum",

@@ -93,15 +93,6 @@ def test_ancestral_sampling(case, network):
         torch.testing.assert_close(state.latent, case.outputs[f"ancestral.{name}"], **TOLERANCE)
 
 
-def test_a_distilled_step_is_one_call(case, network):
-    denoiser, states = prepare(case, network, "unguided")
-    calls = []
-    handle = network.register_forward_hook(lambda module, args, output: calls.append(args[0].latent.shape[0]))
-    sample(denoiser, states, case.inputs["sigmas"], euler)
-    handle.remove()
-    assert calls == [1, 1, 1]
-
-
 @pytest.mark.parametrize("kept", [0, 1])
 def test_one_modality_alone(case, network, kept):
     denoiser, states = prepare(case, network, "unguided")
