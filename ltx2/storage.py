@@ -1,11 +1,13 @@
 """Latents and encoded prompts in safetensors files, exactly as they were: values, masks, conditions, frame rate.
 
-A file holds tensors under numbers, and in its metadata what it is, the version of this layout, and a JSON tree: dicts
-with "tensor" stand for tensors, dicts with "kind" for values of the classes in the table below, lists for tuples.
+A file holds tensors under numbers, and in its metadata what it is, the version of this layout, a digest, and a JSON
+tree: dicts with "tensor" stand for tensors, dicts with "kind" for values of the classes in the table below, lists for
+tuples.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import fields
@@ -96,7 +98,8 @@ def load_context(path: Path) -> Context:
 
 def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
-    metadata = {"format": kind, "version": VERSION, "content": json.dumps(_packed(content, tensors))}
+    text = json.dumps(_packed(content, tensors))
+    metadata = {"format": kind, "version": VERSION, "content": text, "digest": digest_of(text, tensors)}
     with partial_file(path) as temporary:
         try:
             save_file(tensors, temporary, metadata)
@@ -105,6 +108,14 @@ def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
                 f"the output folder must be writable, with room for the file; writing {path} failed ({error}): make "
                 "room, check the permissions, or save to another folder"
             ) from error
+
+
+def digest_of(content: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of what a file holds, in hexadecimal digits: a flipped bit would be sampled from unseen."""
+    digest = hashlib.sha256(content.encode())
+    for _, tensor in sorted(tensors.items()):
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -140,6 +151,8 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
             f"{path.name} must be a file of {_SAVED_BY[kind]}; it cannot be read ({error}): choose another"
         ) from error
     try:
+        if metadata["digest"] != digest_of(metadata["content"], tensors):
+            raise ValueError("its content is not what was written")
         content = _unpacked(json.loads(metadata["content"]), tensors)
         return dict(content.items())
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

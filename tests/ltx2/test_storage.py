@@ -17,7 +17,7 @@ from ltx2.errors import LTX2Error
 from ltx2.latents import KEY, RUN_KEY, Clip, states_of
 from ltx2.sampling.denoiser import Context
 from ltx2.sampling.partial import Unfinished, at_start
-from ltx2.storage import KINDS, VERSION, load_context, load_latents, save_context, save_latents
+from ltx2.storage import KINDS, VERSION, digest_of, load_context, load_latents, save_context, save_latents
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
@@ -195,11 +195,23 @@ def test_other_files_are_refused(path, tmp_path):
 
 
 def changed(path, **metadata):
-    """The file at `path` with other metadata."""
+    """The file at `path` with other metadata, whose digest fits."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        own = file.metadata()
-    save_file(tensors, path, {**own, **metadata})
+        own = {**file.metadata(), **metadata}
+    save_file(tensors, path, {**own, "digest": digest_of(own["content"], tensors), **metadata})
+
+
+def test_a_flipped_bit_is_found(path):
+    save_latents(path, {"samples": noise(1, 4, 5, 2, 3), KEY: Clip(24.0, conditions()[:1])}, None)
+    whole = path.read_bytes()
+    for place in (len(whole) - 5, whole.index(b"24.0"), whole.index(b"0.8}")):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(LTX2Error, match="it is damaged .*its content is not what was written.*: save it anew"):
+            load_latents(path)
+    changed(path, digest="")
+    with pytest.raises(LTX2Error, match="it is damaged"):
+        load_latents(path)
 
 
 def test_other_versions_are_refused(path):
