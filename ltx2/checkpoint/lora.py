@@ -49,11 +49,18 @@ class Lora:
         self.text: dict[str, Pair] = {}
         for module, pair in pairs.items():
             if name := _ours(module, TRANSFORMER, ""):
-                self.transformer[f"{name}.weight"] = pair
+                changes = self.transformer
             elif name := _ours(module, TEXT, "model.diffusion_model.") or TEXT.to_ours(module):
-                self.text[f"{name}.weight"] = pair
+                changes = self.text
             else:
                 self.leftover.append(pair.down)
+                continue
+            if other := changes.get(f"{name}.weight"):
+                raise ModelFileError(
+                    f"{checkpoint.name} is damaged: {other.down} and {pair.down} both change one weight; get the file "
+                    "anew"
+                )
+            changes[f"{name}.weight"] = pair
         if not (self.transformer or self.text):
             raise ModelFileError(
                 f"{checkpoint.name} changes nothing of an LTX-2 model: none of its {len(pairs)} weights is known "
@@ -121,8 +128,13 @@ def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
     leftover = []
     for key in checkpoint.entries:
         if match := _PART.match(key):
-            side = "down" if match["part"] in _DOWN else "up"
-            parts.setdefault(match["module"], {})[side] = key
+            side, keys = "down" if match["part"] in _DOWN else "up", parts.setdefault(match["module"], {})
+            if side in keys:
+                raise ModelFileError(
+                    f"{checkpoint.name} is damaged: {keys[side]} and {key} are one half of one change; get the file "
+                    "anew"
+                )
+            keys[side] = key
         elif match := _ALPHA.match(key):
             parts.setdefault(match["module"], {})["alpha"] = key
         else:

@@ -233,6 +233,14 @@ DAMAGED = {
         {f"{PART}lora_A.weight": torch.tensor(1.0)},
         r"lora_A.weight must be a matrix; its shape is \(\)",
     ),
+    "a half by two names": ({f"{PART}lora_down.weight": torch.ones(2, 16)}, "are one half of one change"),
+    "a change by two names": (
+        {
+            "transformer.patchify_proj.lora_A.weight": torch.ones(2, 16),
+            "transformer.patchify_proj.lora_B.weight": torch.ones(32, 2),
+        },
+        "both change one weight",
+    ),
     "rank zero": ({f"{PART}lora_A.weight": torch.ones(0, 16)}, r"must be a matrix; its shape is \(0, 16\)"),
 }
 
