@@ -25,13 +25,18 @@ _FRAMES_OF_A_PICTURE = 2
 
 
 def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAERecipe) -> Any:
-    """The video LATENT with `guides` encoded for it. Raises LTX2Error where one does not fit, before anything loads."""
+    """The video LATENT with `guides` encoded for it; those of strength 0 are left out.
+
+    Raises LTX2Error where one does not fit, before anything loads.
+    """
     host = current()
     device = host.device()
     dtype = host.compute_dtype(device)
     grid, clip = tuple(latents.samples_of(video, "video").shape[2:]), latents.clip_of(video)
     stage = Stage(grid, video_vae.image_crf, clip.continues, dtype)
     room = max((_room(guide.size(stage), dtype) for guide in guides), default=0)
+    # Applied, they would free what a mask keeps, and add tokens that say nothing.
+    guides = tuple(guide for guide in guides if guide.strength)
     if not guides:
         return video
     conditions = []

@@ -24,6 +24,11 @@ Encode = Callable[[Tensor], Tensor]
 class Guide(Protocol):
     """A guide of the video."""
 
+    @property
+    def strength(self) -> float:
+        """0 (no effect) to 1 (kept as it is)."""
+        ...
+
     def size(self, stage: Stage) -> tuple[int, int, int]:
         """(frames, height, width) in pixels of what is encoded. Raises LTX2Error where the guide does not fit."""
         ...

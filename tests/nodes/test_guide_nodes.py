@@ -160,6 +160,17 @@ def test_all_kinds_of_guides_in_one_chain(node, pack, vae, audio_vae, controlled
     assert [result["ltx2"].conditions for result in samples] == [(), ()]
 
 
+def test_guides_of_strength_0_change_nothing(node, pack, vae, error):
+    masked = {**latent(pack), "noise_mask": torch.zeros(1, 1, 2, 1, 1)}
+    (guides,) = node("LTX2_ImageGuide").execute(torch.rand(1, 64, 64, 3), 0, 0.0, 0).args
+    (guides,) = node("LTX2_VideoGuide").execute(torch.rand(9, 64, 64, 3), 0, 0.0, guides).args
+    guides = reference(node, strength=0.0, spatial_factor=1, temporal_factor=1, guides=guides)
+    assert node("LTX2_ApplyGuides").execute(masked, guides, vae).args[0] is masked
+    (wrong,) = node("LTX2_ImageGuide").execute(torch.rand(1, 64, 64, 3), 9, 0.0, 0).args
+    with pytest.raises(error, match="frame must be -9 to 8"):
+        node("LTX2_ApplyGuides").execute(masked, wrong, vae)
+
+
 def test_sound_passes_through_untouched_without_voices(node, pack, vae):
     audio = {"samples": torch.zeros(1, 8, 9, 16)}
     guides = guides_of(node, torch.rand(1, 64, 64, 3))
