@@ -8,11 +8,13 @@ import json
 import os
 import shutil
 import sys
+import wave
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +46,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """Folders with an empty file under every name that a workflow uses, and the picture: enough for combo boxes."""
+    """Folders with an empty file under every model's name that a workflow uses, and whole inputs."""
     folder = tmp_path_factory.mktemp("browser")
     for file in WORKFLOWS.glob("*.json"):
         for node in json.loads(file.read_text())["nodes"]:
@@ -52,9 +54,24 @@ def folders(tmp_path_factory):
                 touch(folder / "models" / model["directory"] / model["name"])
             if node["type"] == "LTX2_LoadCheckpoint":
                 touch(folder / "models" / "text_encoders" / node["widgets_values"][1] / "config.json")
-    (folder / "input").mkdir()
-    Image.linear_gradient("L").save(folder / "input" / "example.png")
+    write_inputs(folder / "input")
     return folder
+
+
+def write_inputs(folder: Path) -> None:
+    """The picture, the clip and the sound that workflows name: the browser shows all of them."""
+    from ltx2.media.writer import VideoWriter
+
+    folder.mkdir()
+    Image.linear_gradient("L").save(folder / "example.png")
+    tone = torch.sin(torch.arange(24000) * 0.05).repeat(2, 1) * 0.3
+    with VideoWriter(folder / "example.mp4", 320, 176, 24, audio=(tone, 24000)) as writer:
+        writer.write(torch.linspace(0, 1, 24)[:, None, None, None] * torch.ones(24, 176, 320, 3))
+    with wave.open(str(folder / "example.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24000)
+        file.writeframes((tone[0] * 32767).to(torch.int16).numpy().tobytes())
 
 
 def touch(file: Path) -> None:
@@ -64,7 +81,7 @@ def touch(file: Path) -> None:
 
 @pytest.fixture(scope="session")
 def object_info(folders):
-    """What a ComfyUI server would say of our nodes and of LoadImage."""
+    """What a ComfyUI server would say of our nodes and of its own that workflows use."""
     from comfyui_ltx2.nodes.host.headless.session import session
 
     with session(folders / "models", folders / "input") as executor:
@@ -93,6 +110,7 @@ class Canvas:
 
     page: Any
     url: str
+    renderer: str
     errors: list[str] = field(default_factory=list)
 
     def start(self) -> None:
@@ -125,12 +143,12 @@ class Canvas:
         return [text for text in texts if text]
 
 
-@pytest.fixture(scope="module", params=["classic", "nodes 2.0"])
+@pytest.fixture(scope="session", params=["classic", "nodes 2.0"])
 def canvas(request, chromium, server):
     """The frontend in the browser, in each of its two renderers."""
     server.settings["Comfy.VueNodes.Enabled"] = request.param == "nodes 2.0"
     page = chromium.new_page(viewport={"width": 2560, "height": 1400})
-    canvas = Canvas(page, server.url)
+    canvas = Canvas(page, server.url, request.param)
     page.on("console", lambda m: canvas.errors.append(f"{m.text} {m.location}") if m.type == "error" else None)
     page.on("pageerror", lambda error: canvas.errors.append(str(error)))
     # Nothing outside this machine is asked; answering in its place keeps failed look-ups out of the console.

@@ -37,13 +37,13 @@ EMPTY = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `static` (the frontend), the pack's `web` folder, `pictures`, `object_info` and `settings`."""
+    """Serves `static` (the frontend), the pack's `web` folder, `inputs`, `object_info` and `settings`."""
 
     daemon_threads = True
 
-    def __init__(self, static: Path, web: Path, pictures: Path, object_info: Mapping[str, Any]):
+    def __init__(self, static: Path, web: Path, inputs: Path, object_info: Mapping[str, Any]):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.static, self.web, self.pictures = static, web, pictures
+        self.static, self.web, self.inputs = static, web, inputs
         self.settings: dict[str, Any] = {
             "Comfy.TutorialCompleted": True,
             "Comfy.Workflow.ShowMissingModelsWarning": False,
@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         if route in self.server.answers:
             return self._json(self.server.answers[route])
         if route == "/view":
-            picture = self.server.pictures / Path(parse_qs(address.query)["filename"][0]).name
-            return self._answer(200, picture.read_bytes(), "image/png")
+            given = self.server.inputs / Path(parse_qs(address.query)["filename"][0]).name
+            return self._answer(200, given.read_bytes(), mimetypes.guess_type(given.name)[0] or "")
         file = self.server.file(path)
         if file is not None:
             kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0]
@@ -127,9 +127,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(static: Path, web: Path, pictures: Path, object_info: Mapping[str, Any]) -> Iterator[Server]:
+def serve(static: Path, web: Path, inputs: Path, object_info: Mapping[str, Any]) -> Iterator[Server]:
     """Run a server on a free port of this machine."""
-    with Server(static, web, pictures, object_info) as server:
+    with Server(static, web, inputs, object_info) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server

@@ -97,6 +97,23 @@ def test_links_agree_with_both_of_their_ends(shipped):
     assert sorted(listed) == [link[0] for link in ui["links"]], "only linked inputs are listed"
 
 
+def test_the_canvas_has_a_size_that_every_stage_can_take(shipped):
+    """32 pixels a latent: twice as many where stage 1 is at half size, and where a reference is at half of that."""
+    types = {node["class_type"] for node in shipped.api.values()}
+    if "LTX2_Canvas" not in types:
+        return
+    canvas = shipped.only("LTX2_Canvas")
+    step = 32 * (2 if "LTX2_UpsampleLatent" in types else 1) * (2 if "ref0.5" in json.dumps(shipped.api) else 1)
+    assert (canvas["width"] % step, canvas["height"] % step, canvas["frames"] % 8) == (0, 0, 1)
+
+
+def test_a_round_of_a_long_clip_overlaps_by_what_it_saw():
+    graph = json.loads((ROOT / "workflows" / "api" / "LTX-2 Long Clip.json").read_text())
+    inputs = {node["_meta"]["title"]: node["inputs"] for node in graph.values()}
+    for number in (1, 2):
+        assert inputs[f"Join {number}"]["overlap"] == -inputs[f"Context {number}"]["start"] > 0
+
+
 def test_nothing_overlaps_and_groups_hold_their_nodes(shipped):
     ui = shipped.ui
     for one, other in combinations(ui["nodes"], 2):

@@ -6,6 +6,8 @@ in a column from top to bottom. Gaps are wide enough for both of ComfyUI's rende
 
 from __future__ import annotations
 
+import math
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +17,13 @@ TITLE = 30  # of a node; drawn above its position
 ROW, WIDGET, PADDING = 20, 24, 10
 GAP = 50  # between nodes and between columns
 BORDER = 20  # inside a group
-FOOT = 50
+FOOT = 60
+ADVANCED = 30
 TOP = 60  # of a group's title and what is free below it
 BAND_GAP = 30
-NOTE_LINE = 25  # the newer renderer shows all of a note, whatever height it has been given
+NOTE_LETTER, NOTE_ROW, NOTE_PARAGRAPH = 5.5, 17, 8  # the newer renderer shows all of a note, whatever its height
 NAMESPACE = uuid.UUID("5b1c4a0e-6a52-4a7e-9d4b-2f1f4b6f2a10")
+VIEW = 0.65  # how large it opens; the classic renderer leaves texts out below 0.6
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -42,7 +46,7 @@ class Node:
     links: dict[str, Output]
     values: dict[str, Any]
     models: Sequence[Mapping[str, str]] = ()
-    width: int = 240
+    width: int = 270
     extra_height: int = 0
     space: int = 0
     position: tuple[int, int] = (0, 0)
@@ -81,6 +85,13 @@ class Node:
         sockets = max(len(self.inputs) - len(self.widgets), len(self.info["output"]))
         return PADDING + sockets * ROW + len(self.widgets_values) * WIDGET + self.extra_height
 
+    @property
+    def room(self) -> int:
+        """Height that is kept free for the node: with its title, and with what comes below it."""
+        # The newer renderer hides advanced widgets, and puts a row below the node that shows them.
+        footer = ADVANCED if any(options.get("advanced") for options in self.widgets.values()) else 0
+        return TITLE + self.height + max(self.space, footer)
+
 
 @dataclass(eq=False)
 class Sheet:
@@ -114,20 +125,20 @@ class Sheet:
         return node
 
     def lay_out(self, bands: Sequence[tuple[str, Sequence[Sequence[Node]]]], note: str) -> None:
-        """Place everything: a group for each band of columns, and the note below the nodes of the first column."""
+        """Place everything: a group for each band of columns, and the note below the nodes of the first band."""
         left = 0
         for index, (title, columns) in enumerate(bands):
+            right = left + BORDER
+            for column in columns:
+                right += _stack(column, right) + GAP
+            right += BORDER - GAP
             bottom = TOP + max(_height(column) for column in columns)
             if index == 0:
                 bottom += GAP + TITLE
-                size = [columns[0][0].width, NOTE_LINE * (note.count("\n") + 1)]
+                width = right - left - 2 * BORDER
+                size = [width, _note_height(note, width)]
                 self.note = {"pos": [BORDER, bottom], "size": size, "text": note}
                 bottom += size[1]
-            right = left + BORDER
-            for column in columns:
-                _stack(column, right)
-                right += max(node.width for node in column) + GAP
-            right += BORDER - GAP
             bounding = [left, 0, right - left, bottom + FOOT]
             shown = {"color": "#3f789e", "font_size": 24, "flags": {}}
             self.groups.append({"id": index + 1, "title": title, "bounding": bounding, **shown})
@@ -152,7 +163,7 @@ class Sheet:
             "links": links,
             "groups": self.groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}},
+            "extra": {"ds": {"scale": VIEW, "offset": [60, 120]}},
             "version": 0.4,
         }
 
@@ -206,12 +217,20 @@ class Sheet:
 
 
 def _height(column: Sequence[Node]) -> int:
-    """Of a column of nodes with their titles and the space below them."""
-    return sum(TITLE + node.height + node.space for node in column) + GAP * (len(column) - 1)
+    return sum(node.room for node in column) + GAP * (len(column) - 1)
 
 
-def _stack(column: Sequence[Node], left: int) -> None:
-    top = TOP
+def _stack(column: Sequence[Node], left: int) -> int:
+    """Place the nodes of a column, all as wide as the widest of them, which is returned."""
+    top, width = TOP, max(node.width for node in column)
     for node in column:
-        node.position = (left, top + TITLE)
-        top += TITLE + node.height + node.space + GAP
+        node.position, node.width = (left, top + TITLE), width
+        top += node.room + GAP
+    return width
+
+
+def _note_height(text: str, width: int) -> int:
+    """Of a Markdown text whose lines are paragraphs, drawn `width` pixels wide."""
+    paragraphs = [line for line in re.sub(r"\]\([^)]*\)", "", text).splitlines() if line]
+    rows = sum(math.ceil(len(line) * NOTE_LETTER / (width - 50)) for line in paragraphs)
+    return rows * NOTE_ROW + len(paragraphs) * NOTE_PARAGRAPH + TITLE

@@ -11,6 +11,8 @@ PROMPT = (
     "barks twice. Its paws patter on the ground and the birds fall silent."
 )
 
+CONTEXT = 2.0  # seconds of a long clip that each round sees again
+
 
 def _encoded(sheet: Sheet, loader: Node) -> tuple[Node, Node, Node]:
     """The source clip, and its picture and its sound as latents."""
@@ -25,8 +27,8 @@ def retake(sheet: Sheet) -> None:
     loader = pieces.checkpoint(sheet)
     prompt = pieces.prompt(sheet, loader, PROMPT, height=120)
     source, video, audio = _encoded(sheet, loader)
-    links, values = {"video": video["video"], "audio": audio["audio"]}, {"start": 0.5, "end": 1.0}
-    edit = sheet.node("LTX2_Retake", "Retake", links, values)
+    links, values = {"video": video["video"], "audio": audio["audio"]}, {"start": 2.0, "end": 4.0}
+    edit = sheet.node("LTX2_Retake", "Retake", links, values, width=310)
     guider, first = pieces.guider(sheet, "Guider", loader, prompt), pieces.distilled(sheet, 1)
     sample = pieces.sample(sheet, 1, guider, first, video=edit["video"], audio=edit["audio"])
     last = pieces.decode(sheet, loader, sample["video"], sample["audio"])
@@ -43,8 +45,9 @@ def retake(sheet: Sheet) -> None:
             "new part fits in between.",
             (models.DISTILLED,),
             (
-                "**Source Video**: your clip, up to 20 seconds.",
-                "**Retake**: from which second to which; picture or sound can be left as it is.",
+                "**Source Video**: your clip, up to 20 seconds; connect an LTX-2 Canvas to **Encode Video** to make it "
+                "smaller or shorter.",
+                "**Retake**: from which second to which, here 2 to 4; picture or sound can be left as it is.",
                 "**Prompt**: describe the whole clip as it shall be.",
             ),
         ),
@@ -55,7 +58,7 @@ def extend(sheet: Sheet) -> None:
     loader = pieces.checkpoint(sheet)
     prompt = pieces.prompt(sheet, loader, PROMPT, height=120)
     source, video, audio = _encoded(sheet, loader)
-    links, values = {"video": video["video"], "audio": audio["audio"]}, {"seconds": 2.0}
+    links, values = {"video": video["video"], "audio": audio["audio"]}, {"seconds": 3.0}
     edit = sheet.node("LTX2_Extend", "Extend", links, values)
     guider, first = pieces.guider(sheet, "Guider", loader, prompt), pieces.distilled(sheet, 1)
     sample = pieces.sample(sheet, 1, guider, first, video=edit["video"], audio=edit["audio"])
@@ -72,7 +75,8 @@ def extend(sheet: Sheet) -> None:
             "A clip goes on for some seconds, with its sound, or gets a beginning. The source stays as it is.",
             (models.DISTILLED,),
             (
-                "**Source Video**: your clip; together with the new seconds up to 20.",
+                "**Source Video**: your clip; together with the new seconds up to 20. Connect an LTX-2 Canvas to "
+                "**Encode Video** to make it smaller or shorter.",
                 "**Extend**: how many seconds, and on which side.",
                 "**Prompt**: describe what happens in the whole clip.",
             ),
@@ -104,7 +108,8 @@ def long_clip(sheet: Sheet) -> None:
             (models.DISTILLED,),
             (
                 "**Source Video**: your clip.",
-                "**Context**: how many of the last seconds the model sees; **Extend**: how many it adds.",
+                "**Context**: how many of the last seconds the model sees, here 2; **Join** overlaps by as many.",
+                "**Extend**: how many seconds each round adds.",
                 "**Prompt**: connect another one to each round's guider, and the story goes on.",
             ),
         ),
@@ -116,15 +121,15 @@ def _round(
 ) -> tuple[list[list[Node]], tuple[Output, Output]]:
     """One round of a long clip, and what the clip is then."""
     links = {"video": clip[0], "audio": clip[1]}
-    context = sheet.node("LTX2_TrimLatents", f"Context {number}", links, {"start": -1.0})
+    context = sheet.node("LTX2_TrimLatents", f"Context {number}", links, {"start": -CONTEXT})
     links = {"video": context["video"], "audio": context["audio"]}
-    more = sheet.node("LTX2_Extend", f"Extend {number}", links, {"seconds": 2.0})
-    sampled = pieces.sample(sheet, number, guider, sigmas, video=more["video"], audio=more["audio"])
+    more = sheet.node("LTX2_Extend", f"Extend {number}", links, {"seconds": 3.0})
+    sampled = pieces.sample(sheet, number, guider, sigmas, what="Round", video=more["video"], audio=more["audio"])
     links = {
         "first_video": clip[0],
         "second_video": sampled["video"],
         "first_audio": clip[1],
         "second_audio": sampled["audio"],
     }
-    joined = sheet.node("LTX2_JoinLatents", f"Join {number}", links, {"overlap": 1.0})
+    joined = sheet.node("LTX2_JoinLatents", f"Join {number}", links, {"overlap": CONTEXT})
     return [[context, more], [sampled, joined]], (joined["video"], joined["audio"])

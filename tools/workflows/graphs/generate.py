@@ -28,7 +28,7 @@ def text_to_video(sheet: Sheet) -> None:
     last = pieces.decode(sheet, loader, sample2["video"], sample1["audio"])
     sheet.lay_out(
         [
-            ("1 Models", [[loader, lora, larger]]),
+            ("1 Models", [[loader, larger], [lora]]),
             ("2 Prompts and Canvas", [[prompt, negative, canvas]]),
             (f"3 Stage 1: half size, {STEPS} guided steps", [[guidance, schedule, empty], [guider1, sample1]]),
             ("4 Stage 2: full size, 3 steps", [[upsample, guider2, second], [sample2]]),
@@ -114,7 +114,7 @@ def text_to_video_hq(sheet: Sheet) -> None:
     last = pieces.decode(sheet, loader, sample2["video"], sample1["audio"])
     sheet.lay_out(
         [
-            ("1 Models", [[loader, light, strong, larger]]),
+            ("1 Models", [[loader, larger], [light, strong]]),
             ("2 Prompts and Canvas", [[prompt, negative, canvas]]),
             ("3 Stage 1: half size, 15 guided steps", [[guidance, schedule, empty], [guider1, sample1]]),
             ("4 Stage 2: full size, 3 steps", [[upsample, guider2, second], [sample2]]),

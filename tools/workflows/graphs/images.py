@@ -66,7 +66,7 @@ def first_and_last_frame(sheet: Sheet) -> None:
     sheet.lay_out(
         [
             ("1 Models", [[loader, larger]]),
-            ("2 Images, Prompt and Canvas", [[first, final, start, end], given]),
+            ("2 Images, Prompt and Canvas", [[first, final], [start, end, *given]]),
             *stages,
             ("5 Decode and Save", [last]),
         ],

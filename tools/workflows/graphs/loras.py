@@ -13,7 +13,7 @@ def control_video(sheet: Sheet) -> None:
     control, parts = pieces.load_video(sheet, "Control Video")
     links = {"images": parts["images"], "transformer": lora["transformer"]}
     reference = sheet.node("LTX2_VideoReference", "Control", links, {"strength": 1.0})
-    prompt, canvas = pieces.prompt(sheet, loader), pieces.canvas(sheet)
+    prompt, canvas = pieces.prompt(sheet, loader), pieces.canvas(sheet, height=768)
     empty = pieces.empty(sheet, canvas)
     guided = pieces.apply_guides(sheet, 1, reference, loader, video=empty["video"])
     guider1, first = pieces.guider(sheet, "Stage 1 Guider", lora, prompt), pieces.distilled(sheet, 1)
@@ -24,8 +24,8 @@ def control_video(sheet: Sheet) -> None:
     last = pieces.decode(sheet, loader, sample2["video"], sample2["audio"])
     sheet.lay_out(
         [
-            ("1 Models", [[loader, lora, larger]]),
-            ("2 Control, Prompt and Canvas", [[control, parts, reference], [prompt, canvas]]),
+            ("1 Models", [[loader, larger], [lora]]),
+            ("2 Control, Prompt and Canvas", [[control, parts, canvas], [reference, prompt]]),
             ("3 Stage 1: half size, 8 steps", [[guider1, first, empty], [guided, sample1]]),
             ("4 Stage 2: full size, 3 steps", [[upsample, guider2, second], [sample2]]),
             ("5 Decode and Save", [last]),
@@ -36,9 +36,12 @@ def control_video(sheet: Sheet) -> None:
             "control steers stage 1; stage 2 refines without it.",
             (models.DISTILLED, models.UNION_CONTROL, models.UPSAMPLER),
             (
-                "**Control Video**: the edges, depth or poses of a clip, as long as the canvas and at its frame rate.",
+                "**Control Video**: the edges, depth or poses of a clip. It is followed frame by frame, so it should "
+                "have the canvas's frames and frame rate; what is longer is cut, what is shorter leaves the rest free.",
+                "**Canvas**: width and height in steps of 128, because the control is seen at half the size of stage "
+                "1; frames 8n + 1 (121 are 5 seconds at 24).",
                 "**Control**: strength is how closely it is followed; attention strength is how much the clip sees it.",
-                *pieces.HINTS,
+                "**Prompt**: say what is seen and what is heard, in plain sentences.",
             ),
         ),
     )

@@ -14,7 +14,8 @@ PROMPT = (
     '"Looks like a good day to be out there." Waves slap against the hull, the rope creaks, gulls cry and a bell '
     "rings far away."
 )
-WIDE = 370  # of nodes that show file names, texts or pictures
+WIDE = 370  # of nodes that show texts or pictures
+LETTER, LABEL = 7, 130  # of a widget that shows a file's name: the newer renderer cuts what does not fit
 PREVIEW = 300  # free below nodes that show a video
 PICTURE = 330  # of a node that shows a picture
 HINTS = (
@@ -24,19 +25,24 @@ HINTS = (
 )
 
 
+def _width(file: models.ModelFile) -> int:
+    """Of the node that loads a file."""
+    return max(WIDE, LABEL + LETTER * len(file.name))
+
+
 def checkpoint(sheet: Sheet, file: models.ModelFile = models.DISTILLED) -> Node:
     values = {"checkpoint": file.name, "text_encoder": models.GEMMA}
-    return sheet.node("LTX2_LoadCheckpoint", "Checkpoint", None, values, models=[file.as_property], width=WIDE)
+    return sheet.node("LTX2_LoadCheckpoint", "Checkpoint", None, values, models=[file.as_property], width=_width(file))
 
 
 def upsampler(sheet: Sheet, file: models.ModelFile = models.UPSAMPLER) -> Node:
     values = {"file": file.name}
-    return sheet.node("LTX2_LoadUpsampler", "Upsampler", None, values, models=[file.as_property], width=WIDE)
+    return sheet.node("LTX2_LoadUpsampler", "Upsampler", None, values, models=[file.as_property], width=_width(file))
 
 
 def lora(sheet: Sheet, title: str, file: models.ModelFile, onto: Node, strength: float = 1.0) -> Node:
     links, values = {"transformer": onto["transformer"]}, {"lora": file.name, "strength": strength}
-    return sheet.node("LTX2_Lora", title, links, values, models=[file.as_property], width=WIDE)
+    return sheet.node("LTX2_Lora", title, links, values, models=[file.as_property], width=_width(file))
 
 
 def prompt(sheet: Sheet, loader: Node, text: str | Output = PROMPT, *, height: int = 200) -> Node:
@@ -84,13 +90,20 @@ def guidance(sheet: Sheet, preset: str, avoided: Node) -> tuple[Node, dict[str, 
 
 
 def sample(
-    sheet: Sheet, stage: int, steering: Node, sigmas: Node, *, solver: str | None = None, **latents: Output | None
+    sheet: Sheet,
+    number: int,
+    steering: Node,
+    sigmas: Node,
+    *,
+    what: str = "Stage",
+    solver: str | None = None,
+    **latents: Output | None,
 ) -> Node:
     """`latents`: the video and the audio to start from; None for one that is left out."""
     links = {"guider": steering["guider"], "sigmas": sigmas["sigmas"]}
     links |= {name: latent for name, latent in latents.items() if latent is not None}
-    values = {"seed": 9 + stage, **({"solver": solver} if solver else {})}
-    return sheet.node("LTX2_Sample", f"Stage {stage} Sample", links, values)
+    values = {"seed": 9 + number, **({"solver": solver} if solver else {})}
+    return sheet.node("LTX2_Sample", f"{what} {number} Sample", links, values)
 
 
 def upsample(sheet: Sheet, video: Output, larger: Node, loader: Node) -> Node:

@@ -23,7 +23,7 @@ def prompt_enhancement(sheet: Sheet) -> None:
     sheet.lay_out(
         [
             ("1 Models", [[loader, larger]]),
-            ("2 Idea, Prompt and Canvas", [[enhance, prompt, canvas]]),
+            ("2 Idea, Prompt and Canvas", [[enhance, canvas], [prompt]]),
             ("3 Stage 1: half size, 8 steps", [[guider, first, empty], [sample1]]),
             ("4 Stage 2: full size, 3 steps", [[upsample, second], [sample2]]),
             ("5 Decode and Save", [last]),

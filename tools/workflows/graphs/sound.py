@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import models
 from ..sheet import Sheet
 from . import pieces
-from .generate import GUIDANCE_HINT, STEPS
+from .generate import GUIDANCE_HINT, STEPS, STEPS_HINT
 
 SINGER = (
     "Close-up of a street musician under a bridge at night. He sings with closed eyes and moves his head with the "
@@ -71,7 +71,7 @@ def text_to_audio(sheet: Sheet) -> None:
         [
             ("1 Models", [[loader]]),
             ("2 Prompts and Length", [[prompt, negative, canvas]]),
-            (f"3 {STEPS} guided steps", [[guidance, schedule, empty], [guider, sample]]),
+            (f"3 Sound: {STEPS} guided steps", [[guidance, schedule, empty], [guider, sample]]),
             ("4 Decode and Save", [[sound, save]]),
         ],
         models.note(
@@ -81,6 +81,7 @@ def text_to_audio(sheet: Sheet) -> None:
             (
                 "**Prompt**: say what is heard, and in what order.",
                 "**Canvas**: only its length counts here: frames over frame rate, 121 at 24 are 5 seconds.",
+                STEPS_HINT,
                 GUIDANCE_HINT,
             ),
         ),
@@ -94,7 +95,7 @@ def dub(sheet: Sheet) -> None:
     links = {"video": file["VIDEO"], "video_vae": loader["video VAE"]}
     encoded = sheet.node("LTX2_EncodeVideo", "Size and Length", links)
     links = {"images": parts["images"], "transformer": lora["transformer"]}
-    seen = sheet.node("LTX2_VideoReference", "Face", links)
+    seen = sheet.node("LTX2_VideoReference", "Face", links, width=310)
     voice = sheet.node("LTX2_AudioReference", "Voice", {"audio": parts["audio"], "guides": seen["guides"]})
     prompt = pieces.prompt(sheet, loader, SPEAKER, height=120)
     empty = pieces.empty(sheet, encoded, "1")
@@ -104,7 +105,7 @@ def dub(sheet: Sheet) -> None:
     last = pieces.decode(sheet, loader, sample["video"], sample["audio"])
     sheet.lay_out(
         [
-            ("1 Models", [[loader, lora]]),
+            ("1 Models", [[loader], [lora]]),
             ("2 Speaker and New Words", [[file, parts, prompt], [encoded, seen, voice]]),
             ("3 Eight steps", [[guider, first, empty], [guided, sample]]),
             ("4 Decode and Save", [last]),
@@ -116,6 +117,8 @@ def dub(sheet: Sheet) -> None:
             (models.DISTILLED, models.DUBIT),
             (
                 "**Speaker**: a clip of somebody speaking, up to 20 seconds.",
+                "**Size and Length**: connect an LTX-2 Canvas of the source's frame rate to make the clip smaller or "
+                "shorter.",
                 "**Prompt**: describe the speaker and put the new words in quotation marks.",
                 "**Stage 1 Sample**: another seed says them in another way.",
             ),
