@@ -9,7 +9,7 @@ from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import InMemory, build
 from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
-from ltx2.guidance.guidance import NEUTRAL, Guidance, GuidanceTable
+from ltx2.guidance.guidance import FOLLOWING, NEUTRAL, Guidance, GuidanceTable
 from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.memory import pass_bytes, text_bytes
@@ -150,6 +150,18 @@ def test_terms_hold_in_their_intervals_only(case, network, calls):
     early = replace(FULL, cfg_sigmas=(0.9, 1.0), stg_sigmas=(0.6, 1.0), modality_sigmas=(0.3, 0.3))
     run(case, network, early, early)
     assert [count for count, _ in calls] == [3, 3, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["cfg", "stg", "modality", "rescale", "skip_step", "eta", "momentum"])
+def test_an_explicit_zero_for_audio_is_sampled_as_zero(case, network, name):
+    """Defect 4, to the bit: 0 is 0, and what is not said is the video's."""
+    video = replace(FULL, skip_step=1, method="apg", eta=0.5, momentum=-0.5)
+    options = {"sigmas": (1.0, 0.8, 0.5, 0.2)}
+    zero = run(case, network, video, replace(FOLLOWING, **{name: 0}), **options)
+    said = run(case, network, video, replace(video, **{name: 0}), **options)
+    follows = run(case, network, video, FOLLOWING, **options)
+    assert all(torch.equal(one.latent, other.latent) for one, other in zip(zero, said, strict=True))
+    assert not torch.equal(zero[1].latent, follows[1].latent)
 
 
 def test_tables_choose_the_guidance_of_a_step(case, network, calls):
