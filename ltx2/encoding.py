@@ -162,7 +162,7 @@ def encode_sound(
 
 
 def waveform_of(audio: Audio | None) -> tuple[Tensor, int]:
-    """(waveform [B, channels, samples] fp32, Hz) of an AUDIO. Raises LTX2Error where it is none, or holds NaN."""
+    """(waveform [B, channels, samples] fp32, Hz) of an AUDIO. Raises LTX2Error for none, an empty one, NaN."""
     if audio is None:
         raise LTX2Error("a sound must be there to be encoded; got none: the video is silent; connect another AUDIO")
     waveform = audio.get("waveform") if isinstance(audio, dict) else None
@@ -172,8 +172,14 @@ def waveform_of(audio: Audio | None) -> tuple[Tensor, int]:
             f"audio must be an AUDIO, a waveform (batch, channels, samples) with its sample rate; got {got}: connect a "
             "node that gives sound"
         )
+    rate = int(audio["sample_rate"])
+    if not waveform.numel() or rate <= 0:
+        raise LTX2Error(
+            f"a sound must have samples, and its sampling rate must be positive; got {tuple(waveform.shape)} at {rate} "
+            "Hz: connect another AUDIO"
+        )
     require_finite(waveform, "the node that made the audio")
-    return waveform.detach().cpu().float(), int(audio["sample_rate"])
+    return waveform.detach().cpu().float(), rate
 
 
 def samples_heard(vae: AudioVAE, length: int, rate: int) -> int:

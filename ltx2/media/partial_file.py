@@ -68,11 +68,11 @@ def _explanation(path: Path, written: int, error: av.FFmpegError | OSError) -> s
     if error.errno in _NO_ROOM:
         free = shutil.disk_usage(path.parent).free / 1e6
         return (
-            f"the disk must have room for the video; writing {path} stopped after {size} ({reason}), with "
+            f"the disk must have room for the file; writing {path} stopped after {size} ({reason}), with "
             f"{free:.0f} MB free in {path.parent}; make room or raise the limit on file size there, "
-            f"save to another folder, or raise crf for a smaller file"
+            f"save to another folder, or make it smaller (a video: raise crf)"
         )
     return (
-        f"the video file must be writable; writing {path} stopped after {size} ({reason}); "
+        f"the file must be writable; writing {path} stopped after {size} ({reason}); "
         f"check the permissions of {path.parent}, or save to another folder"
     )

@@ -22,7 +22,9 @@ def footage_of(video: Any, start: float) -> VideoFile | Pictures:
         return Pictures(parts.images, Fraction(parts.frame_rate), parts.audio, start)
     first, duration = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else (0.0, 0.0)
     if duration and start >= duration:
-        raise LTX2Error(f"the start must lie within the video, which lasts {duration:g} s; got {start:g} s")
+        raise LTX2Error(
+            f"the start must lie within the video, which lasts {duration:g} s; got {start:g} s: choose an earlier one"
+        )
     return VideoFile(video.get_stream_source(), first + start, duration - start if duration else 0.0)
 
 

@@ -105,6 +105,7 @@ def test_the_input_is_not_changed(vae):
         ({"waveform": torch.zeros(1, 6, 16000), "sample_rate": 16000}, 0.0, "mix it down to stereo"),
         ({"waveform": torch.full((1, 2, 16000), math.nan), "sample_rate": 16000}, 0.0, "finite"),
         ({"waveform": torch.zeros(1, 2, 16000), "sample_rate": 0}, 0.0, "sampling rate must be positive"),
+        ({"waveform": torch.zeros(1, 2, 0), "sample_rate": 16000}, 0.0, "must have samples.*connect another"),
         ({"waveform": torch.zeros(1, 2, 100), "sample_rate": 16000}, 0.0, "must last at least"),
         ({"waveform": torch.zeros(1, 2, 16000), "sample_rate": 16000}, 1.0, "lasts 1.000 s; got 1 s"),
         ({"waveform": torch.zeros(1, 2, 16000), "sample_rate": 16000}, -0.5, "got -0.5 s"),

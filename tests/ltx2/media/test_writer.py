@@ -323,7 +323,7 @@ for limit in [0, 40, 3000, {size // 2}, {size - 2000}, {size} - 1000]:
     assert len(lines) == 24
     assert set(lines[1::2]) == {""}, "no file may be left"
     for line in lines[0::2]:
-        assert line.startswith(f"the disk must have room for the video; writing {output}/clip.mp4 stopped after ")
+        assert line.startswith(f"the disk must have room for the file; writing {output}/clip.mp4 stopped after ")
         assert f"MB free in {output}; make room" in line
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
