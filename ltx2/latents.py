@@ -159,7 +159,7 @@ def _video_state(latent: Latent) -> TokenState:
 
 def _audio_state(latent: Latent) -> TokenState:
     samples, mask = samples_of(latent, "audio"), latent.get("noise_mask")
-    mask = None if mask is None else audio_mask(mask, samples.shape[2])
+    mask = None if mask is None else audio_mask(mask, samples.shape[2], samples.shape[0])
     clip = latent.get(KEY)
     if not isinstance(clip, Clip):  # sound needs no frame rate
         return audio_state(samples, mask)
@@ -185,7 +185,7 @@ def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
         mask = mask.transpose(0, 1)[:, None] if mask.shape[1] == 1 else mask
     elif mask.ndim == 4:
         mask = mask[:, :, None]
-    if mask.ndim != 5 or mask.shape[1] != 1 or mask.shape[0] not in (1, batch):
+    if mask.ndim != 5 or mask.shape[1] != 1 or mask.shape[0] not in (1, batch) or not mask.numel():
         raise LTX2Error(
             f"a video mask must be [F, H, W], [{batch}, 1, H, W] or [{batch}, 1, F, H, W]; got {list(mask.shape)}: "
             "make it for this latent"
@@ -202,14 +202,15 @@ def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
     return _few_levels(mask)
 
 
-def audio_mask(mask: Tensor, length: int) -> Tensor:
+def audio_mask(mask: Tensor, length: int, batch: int = 1) -> Tensor:
     """A noise mask [B, 1, T, 1] or [B, T] as [B, 1, T, 1]."""
     mask = mask.float()
     if mask.ndim == 2:
         mask = mask[:, None, :, None]
-    if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[2] not in (1, length) or mask.shape[3] != 1:
+    sizes = (1, batch), (1,), (1, length), (1,)
+    if mask.ndim != 4 or any(size not in fitting for size, fitting in zip(mask.shape, sizes, strict=True)):
         raise LTX2Error(
-            f"an audio mask must be [B, 1, {length}, 1] or [B, {length}], one value for each latent; got "
+            f"an audio mask must be [{batch}, 1, {length}, 1] or [{batch}, {length}], one value for each latent; got "
             f"{list(mask.shape)}: pixel masks mean nothing for sound"
         )
     return _few_levels(mask)

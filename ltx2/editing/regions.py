@@ -85,7 +85,7 @@ def _with_mask(latent: Latent, what: str, mask: Tensor) -> Latent:
     if own is not None and what == "video":
         mask = torch.maximum(mask, video_mask(own, tuple(samples.shape[2:]), samples.shape[0]))
     elif own is not None:
-        mask = torch.maximum(mask, audio_mask(own, samples.shape[2]))
+        mask = torch.maximum(mask, audio_mask(own, samples.shape[2], samples.shape[0]))
     return {**latent, "noise_mask": mask}
 
 

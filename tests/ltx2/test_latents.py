@@ -143,6 +143,12 @@ def test_audio_masks():
     assert audio_mask(torch.zeros(1, 17), 17).shape == (1, 1, 17, 1)
     with pytest.raises(LTX2Error, match="audio mask must be"):
         audio_mask(torch.zeros(1, 5), 17)
+    assert audio_mask(torch.zeros(2, 17), 17, 2).shape == (2, 1, 17, 1)
+    for shape in ((3, 17), (3, 1, 17, 1)):
+        with pytest.raises(LTX2Error, match=r"an audio mask must be \[2, 1, 17, 1\] or \[2, 17\], .*; got \[3, 1"):
+            audio_mask(torch.zeros(shape), 17, 2)
+    with pytest.raises(LTX2Error, match="a video mask must be"):
+        video_mask(torch.zeros(1, 0, 64), (3, 2, 4))
 
 
 def test_masks_as_comfyui_delivers_them(clip):
