@@ -2,7 +2,8 @@
 
 x0 = c + D(c, u) + stg (c - p) + (modality - 1)(c - m), then rescaled to the spread of c; c, u, p, m are the
 conditional, unconditional (negative prompt), perturbed (self-attention left out of some blocks) and isolated (the
-modalities do not see each other) predictions. D is (cfg - 1)(c - u), or one of its variants in METHODS.
+modalities do not see each other) predictions. D is (cfg - 1)(c - u), or one of its variants in METHODS. Every clip of a
+batch is guided as if it were alone.
 
 Shapes: predictions of one modality are (B, T, C).
 """
@@ -74,8 +75,13 @@ def combine(guidance: Guidance, predictions: Mapping[str, Tensor], running: Runn
         if weight and name in predictions:
             guided = guided + weight * (cond - predictions[name])
     if guidance.rescale and guided is not cond:
-        guided = guided * (guidance.rescale * cond.std() / guided.std() + (1 - guidance.rescale))
+        guided = guided * (guidance.rescale * _spread(cond) / _spread(guided) + (1 - guidance.rescale))
     return guided
+
+
+def _spread(x: Tensor) -> Tensor:
+    """The standard deviation of everything behind the first axis, which stays."""
+    return x.std(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

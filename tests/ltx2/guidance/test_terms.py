@@ -22,7 +22,8 @@ def test_sum_of_terms(case, number, modality):
     scales = case.params["grid"][number]
     guidance = Guidance(cfg=scales["cfg"], stg=scales["stg"], modality=scales["mod"], rescale=scales["rescale"])
     names = ("cond", "uncond", "perturbed", "isolated")
-    x0 = combine(guidance, {name: case.inputs[f"{modality}.{name}"] for name in names})
+    # The fixture's spreads are of its two clips as one: (1, B, T, C).
+    (x0,) = combine(guidance, {name: case.inputs[f"{modality}.{name}"][None] for name in names})
     torch.testing.assert_close(x0, case.outputs[f"multimodal.{number}.{modality}"], **EXACT)
 
 
@@ -79,6 +80,15 @@ def test_a_clip_is_guided_as_it_is_alone(case, method):
     for clip in range(2):
         cond, uncond = (case.inputs[f"video.{name}"][clip : clip + 1] for name in ("cond", "uncond"))
         alone = METHODS[method](guidance, cond, uncond, Running())
+        torch.testing.assert_close(both[clip : clip + 1], alone, atol=1e-6, rtol=0)
+
+
+def test_a_clip_is_rescaled_as_it_is_alone(case):
+    guidance = Guidance(cfg=4.0, rescale=0.7)
+    pair = {name: case.inputs[f"video.{name}"] * torch.tensor([1.0, 5.0])[:, None, None] for name in ("cond", "uncond")}
+    both = combine(guidance, pair)
+    for clip in range(2):
+        alone = combine(guidance, {name: x[clip : clip + 1] for name, x in pair.items()})
         torch.testing.assert_close(both[clip : clip + 1], alone, atol=1e-6, rtol=0)
 
 
