@@ -41,6 +41,7 @@ def _register(name: str, path: Path) -> None:
 
 _register("ltx2", ROOT / "ltx2")
 _register("oracle", ROOT / "tests" / "oracle.py")
+_register("small_graphs", ROOT / "tests" / "small_graphs.py")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A real ComfyUI server with the pack and a tiny model set, and a small client of it.
+"""A real ComfyUI server with the pack and tiny model sets, and a small client of it.
 
     COMFYUI_DIR=/path/to/ComfyUI [COMFYUI_PYTHON=/path/to/its/python] pytest tests/comfyui
 
@@ -7,7 +7,6 @@ Without COMFYUI_DIR these tests are skipped.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -18,20 +17,19 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
-
-from ltx2 import tiny
+from small_graphs import settings, write_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 COMFYUI = os.environ.get("COMFYUI_DIR")
 PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
-CANVAS = {"width": 384, "height": 256, "frames": 25, "frame_rate": 24.0}
+# Tiny networks gain nothing from threads, which wait for each other where other tests keep the processor busy.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 START_SECONDS, RUN_SECONDS = 120, 180
 
 
@@ -42,18 +40,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(not COMFYUI, reason="COMFYUI_DIR names no ComfyUI checkout"))
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A graph that ran: the files it saved, and the ids of the nodes whose results were there before."""
+
+    files: list[Path]
+    kept: set[str]
+
+
 class Server:
     """A running ComfyUI: `get` and `post` speak JSON, `run` waits for a graph, `log` is what it has printed."""
 
-    def __init__(self, base: Path, models: Path, flags: tuple[str, ...]):
+    def __init__(self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...]):
         self.base, self.output = base, base / "output"
         for folder in ("custom_nodes", "user", "input", "output", "temp"):
             (base / folder).mkdir(parents=True)
         (base / "custom_nodes" / "comfyui-ltx2 1.0").symlink_to(ROOT, target_is_directory=True)  # no identifier
-        ramp = np.linspace(0, 255, 96 * 64 * 3).reshape(64, 96, 3).astype(np.uint8)
-        Image.fromarray(ramp).save(base / "input" / "example.png")
-        folders = [folder.name for folder in models.iterdir() if folder.is_dir()]
-        lines = ["tiny:", f"    base_path: {models}", *(f"    {name}: {name}" for name in folders)]
+        write_inputs(base / "input")
+        lines = []
+        for number, root in enumerate(models):
+            lines += [f"tiny_{number}:", f"    base_path: {root}"]
+            lines += [f"    {folder.name}: {folder.name}" for folder in root.iterdir() if folder.is_dir()]
         (base / "paths.yaml").write_text("\n".join(lines))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -65,7 +72,9 @@ class Server:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # the server is on this machine
         with self._log.open("wb") as log:
             command = [PYTHON, "-u", "main.py", *arguments]
-            self._process = subprocess.Popen(command, cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, cwd=COMFYUI, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT
+            )
 
     def log(self) -> str:
         return re.sub(r"\x1b\[[0-9;]*m", "", self._log.read_text(errors="replace"))
@@ -110,12 +119,14 @@ class Server:
         """The history of a graph, once it has ended."""
         return self.wait("the graph has ended", lambda: self.get(f"/history/{prompt_id}").get(prompt_id), RUN_SECONDS)
 
-    def run(self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None) -> list[Path]:
-        """The files that a graph saves."""
+    def run(self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None) -> Ran:
+        """Queue a graph and wait for its success."""
         history = self.finished(self.queue(prompt, workflow))
         assert history["status"]["status_str"] == "success", (history["status"], self.log())
-        shown = [item for node in history["outputs"].values() for item in node.get("images", ())]
-        return [self.output / item["subfolder"] / item["filename"] for item in shown if item["type"] == "output"]
+        made = [node.get("images", ()) or node.get("audio", ()) for node in history["outputs"].values()]
+        saved = [item for items in made for item in items if item["type"] == "output"]
+        files = [self.output / item["subfolder"] / item["filename"] for item in saved]
+        return Ran(files, set(dict(history["status"]["messages"])["execution_cached"]["nodes"]))
 
     def close(self) -> None:
         self._process.terminate()
@@ -123,17 +134,15 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
+def models(tiny_models) -> Path:
     """A tiny model set of release 2.3."""
-    folder = tmp_path_factory.mktemp("models")
-    tiny.write(folder, release="2.3")
-    return folder
+    return tiny_models("2.3")
 
 
 @pytest.fixture(scope="session")
-def start_server(tmp_path_factory, models) -> Iterator[Callable[..., Server]]:
-    """`start_server("--cache-none")` starts a server with these flags besides the usual ones."""
-    running = []
+def start_server(tmp_path_factory, tiny_models) -> Iterator[Callable[..., Server]]:
+    """`start_server("--cache-none")` starts a server with these flags besides the usual ones, and two releases."""
+    models, running = (tiny_models("2.3"), tiny_models("2.0")), []
 
     def start(*flags: str) -> Server:
         running.append(server := Server(tmp_path_factory.mktemp("comfyui") / "base", models, flags))
@@ -152,20 +161,17 @@ def server(start_server) -> Server:
 
 
 @pytest.fixture(scope="session")
-def tiny_prompt(server) -> Callable[..., dict[str, Any]]:
-    """`tiny_prompt("name", prefix, steps=4)` is a shipped graph with a small canvas and the models that are there."""
-    infos = server.get("/object_info")
+def small_prompt() -> Callable[..., dict[str, Any]]:
+    """`small_prompt("LTX-2 Retake", "folder/prefix", {("Retake", "start"): 0.25})` is a shipped graph made small."""
 
-    def make(name: str, prefix: str = "tiny", steps: int = 4) -> dict[str, Any]:
+    def make(name: str, prefix: str = "small", changes: Mapping[tuple[str, str], Any] | None = None) -> dict[str, Any]:
         prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
-        for node in prompt.values():
-            inputs = infos[node["class_type"]]["input"]
-            for key, (kind, *options) in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
-                choices = kind if isinstance(kind, list) else options[0].get("options") if kind == "COMBO" else None
-                if choices and isinstance(node["inputs"].get(key), str) and node["inputs"][key] not in choices:
-                    node["inputs"][key] = difflib.get_close_matches(node["inputs"][key], choices, cutoff=0)[0]
-            small = {**CANVAS, "steps": steps, "filename_prefix": prefix}
-            node["inputs"] |= {key: value for key, value in small.items() if key in node["inputs"]}
+        titled = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+        for (title, key), value in {**settings(name), **(changes or {})}.items():
+            assert key in titled[title]
+            titled[title][key] = value
+        for inputs in titled.values():
+            inputs |= {key: prefix for key in inputs if key == "filename_prefix"}
         return prompt
 
     return make
@@ -183,9 +189,8 @@ def in_comfyui(tmp_path_factory, models) -> Callable[[str], Any]:
         tmp = tmp_path_factory.mktemp("host")
         values = {"comfyui": COMFYUI, "root": str(ROOT), "models": str(models), "tmp": str(tmp)}
         script = f"import json\nvalues = json.loads({json.dumps(json.dumps(values))})\n{_LOAD}\n{textwrap.dedent(code)}"
-        done = subprocess.run(
-            [PYTHON, "-c", script + "\nprint(json.dumps(answer))"], capture_output=True, text=True, check=False, cwd=tmp
-        )
+        command = [PYTHON, "-c", script + "\nprint(json.dumps(answer))"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -12,20 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
+from small_graphs import EXPECTED, settings, write_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
-EXPECTED = json.loads(Path(__file__).with_name("expected.json").read_text())
-# What makes a graph take seconds: a small clip, or a short sound.
-SMALL = {
-    "clip": {"Canvas.width": 128, "Canvas.height": 128, "Canvas.frames": 9, "Canvas.frame_rate": 24.0},
-    "sound": {"Canvas.frames": 9, "Canvas.frame_rate": 24.0},
-}
-SOURCE_FRAMES = 25
 
 
 @dataclass(frozen=True)
@@ -115,29 +106,10 @@ class Run:
 
 @pytest.fixture(scope="session")
 def input_folder(tmp_path_factory) -> Path:
-    """The files that shipped graphs name: a picture, a clip of 25 frames with sound, and a sound."""
-    from ltx2.media.writer import VideoWriter
-
+    """The files that shipped graphs name."""
     folder = tmp_path_factory.mktemp("input")
-    picture = np.indices((90, 160)).sum(axis=0).astype(np.uint8)
-    Image.fromarray(picture).convert("RGB").save(folder / "example.png")
-    tone = torch.sin(torch.arange(24000 * 2) * 0.05).repeat(2, 1) * 0.3
-    with VideoWriter(folder / "example.mp4", 128, 128, 24, audio=(tone, 24000)) as writer:
-        rows = torch.linspace(0, 1, 128)[:, None, None]
-        for frame in range(SOURCE_FRAMES):
-            writer.write((rows.roll(frame, 0) * torch.ones(128, 128, 3))[None])
-    write_wav(folder / "example.wav", tone, 24000)
+    write_inputs(folder)
     return folder
-
-
-def write_wav(path: Path, waveform: torch.Tensor, rate: int) -> None:
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(waveform.shape[0])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((waveform.T * 32767).to(torch.int16).numpy().tobytes())
 
 
 @pytest.fixture(scope="session")
@@ -175,9 +147,7 @@ def run_small(executor_of, output_folder):
             executor = executor_of(shipped.release)
             infos = executor.infos()
             graph = read_graph(shipped.file, infos)
-            changes = {**SMALL.get(shipped.expected.get("small", ""), {}), **shipped.expected.get("set", {})}
-            for target, value in changes.items():
-                title, _, name = target.rpartition(".")
+            for (title, name), value in settings(shipped.file.stem).items():
                 graph = graph.with_value(title, name, value, infos)
             result = run_graph(executor, graph)
             titles = {node["_meta"]["title"]: id for id, node in graph.prompt.items()}
