@@ -22,6 +22,8 @@ from .schema import overridden
 from .values import check, rule_problem
 
 Prompt = dict[str, dict[str, Any]]
+#: Buttons and players that frontends add to nodes which load files, and export as if they were inputs.
+_SHOWN_BY_FRONTENDS = {"upload", "audioUI", "video-preview"}
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,7 @@ class _Validation:
             if problem and not (problem.type == "return_type_mismatch" and "input_types" in names):
                 wrong.add(each.name)
                 self._report(node_id, problem)
-        upload = {"upload"} if info.upload_input else set()  # exported by older frontends; means nothing here
-        for name in [name for name in inputs if name in upload]:
+        for name in [name for name in inputs if info.upload_input and name in _SHOWN_BY_FRONTENDS]:
             del inputs[name]
         for name in inputs.keys() - info.inputs.keys():
             self._report(node_id, _unknown_input(name, info))
