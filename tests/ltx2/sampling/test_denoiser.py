@@ -205,6 +205,21 @@ def test_how_many_passes_run_together_changes_nothing(case, network, passes_per_
         torch.testing.assert_close(own.latent, other.latent, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("method", ["cfg", "cfg_star", "apg"])
+def test_a_clip_of_a_batch_is_guided_as_it_is_alone(case, network, method):
+    guidance = replace(FULL, method=method, eta=0.5, norm_threshold=20.0, momentum=-0.5)
+    both, states = denoiser(case, network, guidance, guidance, batch=2)
+    x = tuple(latent * torch.tensor([1.0, 0.5])[:, None, None] for latent in latents(states))
+    with torch.no_grad():
+        pair = [both(x, sigma, step).x0 for step, sigma in enumerate((0.9, 0.5))]
+        for clip in range(2):
+            alone, _ = denoiser(case, network, guidance, guidance)
+            for step, sigma in enumerate((0.9, 0.5)):
+                single = alone(tuple(latent[clip : clip + 1] for latent in x), sigma, step).x0
+                for together, one in zip(pair[step], single, strict=True):
+                    torch.testing.assert_close(together[clip : clip + 1], one, atol=1e-4, rtol=0)
+
+
 def test_memory_says_how_many_passes_run_together_and_whether_text_is_kept(case, network):
     states = denoiser(case, network)[1]
     one = pass_bytes(network.config, states, torch.float32)
