@@ -92,3 +92,15 @@ def test_what_is_missing_or_silent_is_refused(executor, pack):
     )
     with pytest.raises(error, match="got none: the video is silent"):
         executor.run(silent)
+
+
+@pytest.mark.parametrize("shown", ["upload", "audioUI", "video-preview"])
+def test_what_frontends_export_of_their_players_is_passed_over(executor, shown):
+    prompt = graph(
+        load=("LoadAudio", {"audio": "clip.mp4", shown: ""}),
+        save=("SaveAudio", {"audio": ["load", 0], "filename_prefix": "a"}),
+    )
+    assert executor.validate(prompt).outputs == ("save",)
+    prompt["save"]["inputs"][shown] = ""
+    with pytest.raises(Exception, match="no such input"):
+        executor.validate(prompt)
