@@ -20,6 +20,7 @@ logger = logging.getLogger("ltx2")
 
 _PART = re.compile(r"^(?P<module>.+?)\.(?P<part>lora_[AB]|lora_down|lora_up)(\.default)?\.weight$")
 _ALPHA = re.compile(r"^(?P<module>.+?)\.alpha$")
+_MAGNITUDE = re.compile(r"\.(dora_scale|lora_magnitude_vector)(\.|$)")
 _DOWN = {"lora_A", "lora_down"}
 _PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "")
 
@@ -139,6 +140,12 @@ def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
             parts.setdefault(match["module"], {})["alpha"] = key
         else:
             leftover.append(key)
+    if scaled := [key for key in leftover if _MAGNITUDE.search(key)]:
+        # Without its magnitudes it would change the model in another way than it was trained to.
+        raise ModelFileError(
+            f"{checkpoint.name} must be a plain LoRA; it is a DoRA, with magnitudes such as {scaled[0]}: have it merged "
+            "into a checkpoint, or use a LoRA"
+        )
     pairs = {}
     for module, keys in parts.items():
         if keys.keys() == {"alpha"}:

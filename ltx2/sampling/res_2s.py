@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from .solvers import Denoise, Injection, Latents, each
@@ -34,12 +35,18 @@ def res_2s(denoise: Denoise, x: Latents, sigmas: Tensor, injection: Injection, *
         at_middle = _inject(injection, "substep", step, anchor, at_middle, sigma, middle)
         if refine and h < 0.5 and sigma > 0.03:
             for _ in range(_REFINEMENTS):
-                anchor = each(lambda m, e, k=h * a21: m - k * e, at_middle, slope)
+                before, anchor = anchor, each(lambda m, e, k=h * a21: m - k * e, at_middle, slope)
                 slope = each(lambda d, a: d - a, first, anchor)
+                if _are_equal(before, anchor):
+                    break  # a fixed point: what follows would change no bit
         second = each(lambda d, a: d - a, _double(denoise(_single(at_middle), middle).x0), anchor)
         end = each(lambda a, p, q, u=h * b1, v=h * b2: a + u * p + v * q, anchor, slope, second)
         x = _single(_inject(injection, "step", step, anchor, end, sigma, following))
     return denoise(x, _LAST).x0 if ends_at_zero else x
+
+
+def _are_equal(some: Latents, others: Latents) -> bool:
+    return all(a is None or torch.equal(a, b) for a, b in zip(some, others, strict=True))
 
 
 def coefficients(h: float) -> tuple[float, float, float]:

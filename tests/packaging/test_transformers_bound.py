@@ -12,6 +12,7 @@ import pytest
 # What transformers of that time needs besides itself; everything else of the development environment fits.
 COMPANIONS = ["tokenizers==0.22.2", "huggingface_hub<1"]
 TESTS = ["test_gemma.py", "test_tokenizer.py", "test_text_encoder.py"]
+COUNTED = "test_gemma.py::test_at_full_size_a_token_of_an_answer_costs_one_pass_over_the_weights"
 NO_NETWORK = ("No matching distribution", "Connection", "Retrying", "Temporary failure")
 
 
@@ -29,6 +30,8 @@ def test_text_encoding_with_the_oldest_transformers(root, tmp_path):
     seen = subprocess.run(version, capture_output=True, text=True, check=True, env=environment).stdout.strip()
     assert seen.startswith(bound)
     command = [sys.executable, "-m", "pytest", "-q", *[f"tests/ltx2/networks/{name}" for name in TESTS]]
+    # Old versions do not run on the meta device, where this one counts.
+    command += ["--deselect", f"tests/ltx2/networks/{COUNTED}"]
     # -P keeps the root, which `-m` would add, off the path.
     command.insert(1, "-P")
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)

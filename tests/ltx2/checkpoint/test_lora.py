@@ -256,3 +256,9 @@ def test_an_alpha_of_nothing_is_left_over(lora_file):
     lora = Lora.open(lora_file("a", extra={"diffusion_model.x.alpha": torch.tensor(1.0)}))
     assert lora.leftover == ["diffusion_model.x.alpha"]
     assert len(lora.transformer) == 15
+
+
+@pytest.mark.parametrize("key", ["diffusion_model.x.dora_scale", "diffusion_model.x.lora_magnitude_vector.weight"])
+def test_a_dora_is_refused(lora_file, key):
+    with pytest.raises(ModelFileError, match="must be a plain LoRA; it is a DoRA"):
+        Lora.open(lora_file("a", extra={key: torch.ones(4)}))
