@@ -143,8 +143,8 @@ def _pairs(checkpoint: Checkpoint) -> tuple[dict[str, Pair], list[str]]:
     if scaled := [key for key in leftover if _MAGNITUDE.search(key)]:
         # Without its magnitudes it would change the model in another way than it was trained to.
         raise ModelFileError(
-            f"{checkpoint.name} must be a plain LoRA; it is a DoRA, with magnitudes such as {scaled[0]}: have it merged "
-            "into a checkpoint, or use a LoRA"
+            f"{checkpoint.name} must be a plain LoRA; it is a DoRA, with magnitudes such as {scaled[0]}: use a "
+            "LoRA, or have it merged into a checkpoint"
         )
     pairs = {}
     for module, keys in parts.items():
