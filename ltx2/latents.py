@@ -19,7 +19,7 @@ from torch import Tensor
 from .conditioning.checks import check_mask
 from .conditioning.frames import Condition
 from .errors import LTX2Error
-from .geometry import Canvas, audio_latents, check_frame_rate, pixel_frames
+from .geometry import PIXELS_PER_LATENT, Canvas, audio_latents, check_frame_rate, pixel_frames
 from .sampling.partial import KEY as RUN_KEY
 from .sampling.sample import States
 from .tokens import TokenState, audio_state, unflatten_audio, unflatten_video, video_state
@@ -92,6 +92,13 @@ def clip_of(latent: Latent) -> Clip:
 def is_unfinished(latent: Latent) -> bool:
     """Whether the run that made a LATENT stopped above 0: its samples are noisy, and another run goes on from them."""
     return RUN_KEY in latent
+
+
+def canvas_of(video: Latent) -> Canvas:
+    """The size, length and frame rate that a video latent decodes to. Raises LTX2Error where the rate is missing."""
+    frames, height, width = samples_of(video, "video").shape[2:]
+    size = width * PIXELS_PER_LATENT, height * PIXELS_PER_LATENT
+    return Canvas(*size, pixel_frames(frames), clip_of(video).frame_rate)
 
 
 def with_frame_rate(latent: Latent, frame_rate: float) -> Latent:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ltx2.geometry import PIXELS_PER_LATENT
-from ..ltx2.latents import samples_of
+from ..ltx2.latents import KEY, canvas_of, samples_of
 from ..ltx2.recipe import FileId
 from ..ltx2.sampling.denoiser import Context
 from ..ltx2.storage import load_context, load_latents, save_context, save_latents
@@ -73,7 +73,7 @@ class SaveLatents(io.ComfyNode):
 
 
 class LoadLatents(io.ComfyNode):
-    """The video and audio latent of a file of LTX-2 Save Latents, exactly as they were saved."""
+    """The video and audio latent of a file of LTX-2 Save Latents, exactly as they were saved, and their canvas."""
 
     @classmethod
     def define_schema(cls) -> Any:
@@ -86,12 +86,17 @@ class LoadLatents(io.ComfyNode):
             outputs=[
                 io.Latent.Output("video", display_name="video"),
                 io.Latent.Output("audio", display_name="audio"),
+                sockets.Canvas.Output(
+                    "canvas", display_name="canvas", tooltip="What the video decodes to; nothing where there is none."
+                ),
             ],
         )
 
     @classmethod
     def execute(cls, file: str) -> Any:
-        return io.NodeOutput(*load_latents(current().saved_file(file)))
+        video, audio = load_latents(current().saved_file(file))
+        has_canvas = video is not None and KEY in video
+        return io.NodeOutput(video, audio, canvas_of(video) if has_canvas else None)
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> Any:

@@ -45,10 +45,12 @@ def test_latents_are_saved_listed_and_loaded(node, pair, tmp_path):
     (name,) = options(node, "LTX2_LoadLatents")
     assert name == "cuts/96x64_00001_.latents.safetensors [output]"
     assert options(node, "LTX2_LoadConditioning") == []
-    video, audio = node("LTX2_LoadLatents").execute(file=name).args
+    video, audio, canvas = node("LTX2_LoadLatents").execute(file=name).args
     assert torch.equal(video["samples"], pair[0]["samples"])
     assert torch.equal(audio["samples"], pair[1]["samples"])
     assert (video["ltx2"].frame_rate, video["ltx2"].continues) == (30.0, True)
+    frames = (video["samples"].shape[2] - 1) * 8 + 1
+    assert (canvas.width, canvas.height, canvas.frames, canvas.frame_rate) == (96, 64, frames, 30.0)
 
 
 def test_a_file_is_never_written_over(node, pair):
@@ -56,7 +58,8 @@ def test_a_file_is_never_written_over(node, pair):
         node("LTX2_SaveLatents").execute(audio=pair[1], filename_prefix="sound")
     names = [f"sound_0000{number}_.latents.safetensors [output]" for number in (1, 2, 3)]
     assert options(node, "LTX2_LoadLatents") == names
-    assert node("LTX2_LoadLatents").execute(file=names[2]).args[0] is None
+    video, _, canvas = node("LTX2_LoadLatents").execute(file=names[2]).args
+    assert (video, canvas) == (None, None)
 
 
 def test_conditioning_is_saved_and_loaded_from_the_input_folder_too(node, context, tmp_path):
