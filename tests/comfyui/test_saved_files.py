@@ -37,7 +37,7 @@ def test_the_nodes_save_and_load(in_comfyui):
         video = {"samples": torch.rand(1, 128, 2, 2, 2), "ltx2": key}
         saved = classes["LTX2_SaveLatents"].execute(video=video, filename_prefix="kept/clip")
         (combo,) = (given for given in classes["LTX2_LoadLatents"].GET_SCHEMA().inputs if given.id == "file")
-        loaded, nothing = classes["LTX2_LoadLatents"].execute(file=combo.options[0]).args
+        loaded, nothing, _ = classes["LTX2_LoadLatents"].execute(file=combo.options[0]).args
         answer = {
             "told": saved.ui["files"],
             "options": combo.options,
