@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 MODULES = ["ltx2/**/*.py", "nodes/**/*.py", "*.py"]
-DATA = ["workflows/*.json", "workflows/*.jpg", "workflows/api/*.json", "web/**/*", "ltx2/**/*.json", "nodes/**/*.json"]
+DATA = [
+    "workflows/*.json",
+    "workflows/*.jpg",
+    "workflows/api/*.json",
+    "web/**/*",
+    "locales/**/*.json",
+    "ltx2/**/*.json",
+    "nodes/**/*.json",
+]
 NO_NETWORK = ("No matching distribution", "Connection", "Retrying", "Temporary failure")
 
 
