@@ -24,7 +24,8 @@ def main() -> int:
     for file in sorted(LOCALES.glob("*/nodeDefs.json")):
         texts = json.loads(file.read_text(encoding="utf-8"))
         wrong += [f"{file.parent.name}: {line}" for line in differences(english, texts)]
-    print("\n".join(wrong))
+    for line in wrong:
+        print(line)
     return 1 if wrong else 0
 
 
