@@ -1,4 +1,4 @@
-"""What the registry hands out: every file that git tracks, less what .comfyignore names; the pack without its workshop."""
+"""What the registry hands out: every file that git tracks, less what .comfyignore names: the pack, not its workshop."""
 
 from __future__ import annotations
 
