@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,17 @@ DOCUMENTS = {"README.md", "CHANGELOG.md", "LICENSE"}
 READ_BY_INSTALLERS = {"pyproject.toml", "setup.py", "requirements.txt", "node_list.json"}
 WORKSHOP = {"tests", "tools", "benchmarks", "assets", ".ci", ".github", "Makefile", "constraints.txt"}
 LARGEST_FILE, LARGEST_ARCHIVE = 500_000, 10_000_000
+# Loads the folder in argv[1] under a name that is no identifier, as ComfyUI does, and prints the ids of its nodes.
+LOAD = """
+import importlib, importlib.util, json, pathlib, sys
+folder, name = pathlib.Path(sys.argv[1]), "custom_nodes/comfyui-ltx2"
+spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+sys.modules[name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules[name])
+session = importlib.import_module(name + ".nodes.host.headless.session").session
+with session(*(folder / kind for kind in ("models", "input", "output"))) as executor:
+    print(json.dumps([each for each in executor.classes if each.startswith("LTX2_")]))
+"""
 
 
 def listed(root: Path, *options: str) -> set[str]:
@@ -83,3 +96,13 @@ def test_it_is_small_and_holds_no_weights(archive, root):
     assert not {name: size for name, size in sizes.items() if size > LARGEST_FILE}
     assert sum(sizes.values()) < LARGEST_ARCHIVE
     assert not [name for name in archive if name.endswith((".safetensors", ".pt", ".bin", ".ckpt", ".mp4", ".zip"))]
+
+
+def test_it_loads_by_itself(archive, root, tmp_path):
+    for name in archive:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, tmp_path / name)
+    command = [sys.executable, "-c", LOAD, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == set(json.loads((root / "node_list.json").read_text()))
