@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from .ltx2.errors import LTX2Error
 
 if TYPE_CHECKING:
+    from .client import Client
     from .nodes.host.graph.document import Graph
     from .nodes.host.headless.cancellation import Cancellation
     from .nodes.host.headless.executor import Executor
@@ -63,9 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show log messages and tracebacks")
     host = argparse.ArgumentParser(add_help=False)
-    default_models = Path(os.environ.get("LTX2_MODELS") or "models")
     text = "model folder in ComfyUI's layout (default: $LTX2_MODELS or ./models)"
-    host.add_argument("--models", type=Path, default=default_models, metavar="DIR", help=text)
+    host.add_argument("--models", type=Path, default=_default_models(), metavar="DIR", help=text)
     host.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
     run = commands.add_parser("run", parents=[common, host], help="run a graph")
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", type=Path, default=Path("output"), metavar="DIR", help="where files are saved")
     run.add_argument("-o", dest="file", type=Path, metavar="FILE", help="save the graph's one video as FILE instead")
     run.add_argument("--force", action="store_true", help="overwrite FILE")
+    run.add_argument("--server", metavar="URL", help="run on this ComfyUI server, with its models and device")
     run.add_argument("--disable-metadata", action="store_true", help="write no workflow into saved files")
     run.set_defaults(command=_run)
 
@@ -101,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_release(demo)
     demo.set_defaults(command=_demo)
     return parser
+
+
+def _default_models() -> Path:
+    return Path(os.environ.get("LTX2_MODELS") or "models")
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +139,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _run_into(output: Path, arguments: argparse.Namespace, cancellation: Cancellation) -> list[Path]:
     """Run the graph with `output` as the output folder; the files that it saved."""
+    if arguments.server is not None:
+        return _run_on_server(output, arguments, cancellation)
     from .nodes.host.headless.folders import user_cache
     from .nodes.host.headless.session import run_graph, saved_files, session
 
@@ -146,12 +153,44 @@ def _run_into(output: Path, arguments: argparse.Namespace, cancellation: Cancell
     with session(arguments.models, arguments.input, output, **options) as executor:
         graph = _changed(_read(arguments.graph, executor), arguments, executor)
         plan = executor.validate(graph.prompt)
-        if arguments.file is not None and len(plan.outputs) != 1:
-            raise LTX2Error(f"-o takes a graph with one output node; nodes {', '.join(plan.outputs)} are; leave -o out")
+        if arguments.file is not None:
+            _require_one_output(plan.outputs)
         return saved_files(run_graph(executor, graph), output)
 
 
-def _read(name: str, executor: Executor) -> Graph:
+def _run_on_server(output: Path, arguments: argparse.Namespace, cancellation: Cancellation) -> list[Path]:
+    from .client import Client, Status
+
+    if arguments.models != _default_models() or arguments.device != "auto" or arguments.disable_metadata:
+        raise LTX2Error(
+            "with --server, models, device and metadata are the server's; got --models, --device or "
+            "--disable-metadata; leave them out"
+        )
+    shown = None
+
+    def show(status: Status) -> None:
+        nonlocal shown
+        cancellation.check()
+        if status != shown:
+            ahead = f", {status.ahead} ahead" if status.ahead else ""
+            print(f"{arguments.server}: {status.state}{ahead}", file=sys.stderr)
+            shown = status
+
+    client = Client(arguments.server)
+    graph = _changed(_read(arguments.graph, client), arguments, client)
+    if arguments.file is not None:
+        infos, prompt = client.infos(), graph.prompt
+        classes = {id: infos.get(node.get("class_type", "")) for id, node in prompt.items()}
+        _require_one_output([id for id, info in classes.items() if info is not None and info.is_output_node])
+    return client.run(graph, output, arguments.input, show)
+
+
+def _require_one_output(nodes: Sequence[str]) -> None:
+    if len(nodes) != 1:
+        raise LTX2Error(f"-o takes a graph with one output node; nodes {', '.join(nodes)} are; leave -o out")
+
+
+def _read(name: str, executor: Executor | Client) -> Graph:
     from .nodes.host.graph.document import read_graph
     from .nodes.host.graph.packaged import find_workflow
 
@@ -160,12 +199,13 @@ def _read(name: str, executor: Executor) -> Graph:
     return read_graph(path, executor.infos())
 
 
-def _changed(graph: Graph, arguments: argparse.Namespace, executor: Executor) -> Graph:
+def _changed(graph: Graph, arguments: argparse.Namespace, executor: Executor | Client) -> Graph:
     """The graph with --seed and then each --set applied."""
     from .nodes.host.graph.document import Text
-    from .nodes.host.headless.session import with_seed
 
     if arguments.seed is not None:
+        from .nodes.host.headless.session import with_seed
+
         graph = with_seed(graph, arguments.seed, executor)
     for assignment in arguments.values:
         target, equals, value = assignment.partition("=")
