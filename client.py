@@ -175,10 +175,14 @@ class Client:
         Raises:
             RunError: a node failed, or the graph was cancelled.
             LTX2Error: the server does not know the graph, or `limit` has passed.
+            NoAnswer: the server has gone; the graph may go on, so that waiting again may succeed.
         """
         end, pause = None if limit is None else time.monotonic() + limit, FIRST_LOOK
         while True:
-            status = self.status(prompt_id)
+            try:
+                status = self.status(prompt_id)
+            except NoAnswer as error:
+                raise NoAnswer(f"{error}; graph {prompt_id} may go on there, and can be waited for again") from error
             if progress is not None:
                 progress(status)
             if status.state in ("ended", "unknown"):

@@ -12,6 +12,7 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 NAMES = {"Text": "Write", "Picture": "Picture", "Save": "Save"}
 INPUTS = {
@@ -181,8 +182,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def upload(self, data: bytes) -> dict:
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        parts = {p.get_param("name", header="content-disposition"): p
-                 for p in email.parser.BytesParser().parsebytes(head + data).get_payload()}  # fmt: skip
+        form: Any = email.parser.BytesParser().parsebytes(head + data)
+        parts = {part.get_param("name", header="content-disposition"): part for part in form.get_payload()}
         folder = parts["subfolder"].get_payload()
         name, number = parts["image"].get_filename(), 0
         content = parts["image"].get_payload(decode=True)

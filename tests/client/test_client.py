@@ -213,6 +213,8 @@ def test_no_server_is_told(module):
     text = f"the server must be reachable; http://{address} gave no answer .*; check that it runs"
     with pytest.raises(module.LTX2Error, match=text):
         client.status("1")
+    with pytest.raises(module.NoAnswer, match="graph 1 may go on there, and can be waited for again$"):
+        client.wait("1")
     with pytest.raises(
         module.NoAnswer, match=text + ".*; whether it has queued the graph is unknown, its id is .{36}$"
     ):

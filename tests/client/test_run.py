@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -142,9 +145,8 @@ def test_ctrl_c_cancels_on_the_server(module, client, server, workflow):
 
     with pytest.raises(KeyboardInterrupt):
         module.run(workflow, server=client, progress=progress)
-    ended = threading.Event()
     while not server.history:
-        assert not ended.wait(0.01)
+        time.sleep(0.005)
     (entry,) = server.history.values()
     assert entry["status"]["messages"][0][0] == "execution_interrupted"
 
@@ -160,6 +162,24 @@ def test_the_command_runs_on_a_server(ltx2, server, workflow):
     assert [path.name for path in Path("new").iterdir()] == ["clip.mp4"]
 
 
+def test_ctrl_c_ends_the_command_and_the_graph(ltx2, server, workflow):
+    server.gate.clear()
+
+    def press():
+        while not server.running:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    code, output, errors = ltx2("run", workflow, "--server", server.url)
+    thread.join()
+    assert (code, output) == (130, "")
+    assert errors.endswith("ltx2: cancelled\n")
+    assert server.interrupts > 0
+    assert not list((server.folder / "output").iterdir())
+
+
 def test_the_commands_exit_codes(ltx2, server, workflow):
     code, _, errors = ltx2("run", workflow, "--server", server.url, "--set", "1.size=65")
     assert (code, "My text (node 1, Text): input 'size': Value 65 bigger" in errors) == (2, True)
@@ -167,7 +187,7 @@ def test_the_commands_exit_codes(ltx2, server, workflow):
     assert (code, "RuntimeError: it is broken" in errors) == (1, True)
     code, _, errors = ltx2("run", workflow, "--server", server.url, "--device", "cpu")
     assert (code, "leave them out" in errors) == (2, True)
-    WITHOUT = {"1": {"class_type": "Text", "inputs": {"text": "a", "size": 8}}}
-    Path("none.json").write_text(json.dumps(WITHOUT))
+    unsaved = {"1": {"class_type": "Text", "inputs": {"text": "a", "size": 8}}}
+    Path("none.json").write_text(json.dumps(unsaved))
     code, _, errors = ltx2("run", "none.json", "--server", server.url, "-o", "a.mp4")
     assert (code, "-o takes a graph with one output node" in errors) == (2, True)
