@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .. import models
 from ..sheet import Node, Output, Sheet
 from . import pieces
+
+Bands = list[tuple[str, list[list[Node]]]]
 
 PROMPT = (
     "The same scene goes on in the same light. A dog runs into the picture from the left, stops, shakes itself and "
@@ -23,22 +27,27 @@ def _encoded(sheet: Sheet, loader: Node) -> tuple[Node, Node, Node]:
     return source, video, sheet.node("LTX2_EncodeAudio", "Encode Audio", links)
 
 
-def retake(sheet: Sheet) -> None:
-    loader = pieces.checkpoint(sheet)
+def _edited(sheet: Sheet, loader: Node, name: str, values: Mapping[str, float], **look: int) -> Bands:
+    """The bands of a graph that edits a clip with the node of this name and samples it anew."""
     prompt = pieces.prompt(sheet, loader, PROMPT, height=120)
     source, video, audio = _encoded(sheet, loader)
-    links, values = {"video": video["video"], "audio": audio["audio"]}, {"start": 2.0, "end": 4.0}
-    edit = sheet.node("LTX2_Retake", "Retake", links, values, width=310)
+    links = {"video": video["video"], "audio": audio["audio"]}
+    edit = sheet.node(f"LTX2_{name}", name, links, values, **look)
     guider, first = pieces.guider(sheet, "Guider", loader, prompt), pieces.distilled(sheet, 1)
     sample = pieces.sample(sheet, 1, guider, first, video=edit["video"], audio=edit["audio"])
     last = pieces.decode(sheet, loader, sample["video"], sample["audio"])
+    return [
+        ("1 Models", [[loader]]),
+        ("2 Source and Prompt", [[source, prompt], [video, audio]]),
+        (f"3 {name}: eight steps", [[edit, guider, first], [sample]]),
+        ("4 Decode and Save", [last]),
+    ]
+
+
+def retake(sheet: Sheet) -> None:
+    loader = pieces.checkpoint(sheet)
     sheet.lay_out(
-        [
-            ("1 Models", [[loader]]),
-            ("2 Source and Prompt", [[source, prompt], [video, audio]]),
-            ("3 Retake: eight steps", [[edit, guider, first], [sample]]),
-            ("4 Decode and Save", [last]),
-        ],
+        _edited(sheet, loader, "Retake", {"start": 2.0, "end": 4.0}, width=310),
         models.note(
             "LTX-2 Retake",
             "A part of a clip is made anew, picture and sound together; what lies before and after it stays, and the "
@@ -56,20 +65,8 @@ def retake(sheet: Sheet) -> None:
 
 def extend(sheet: Sheet) -> None:
     loader = pieces.checkpoint(sheet)
-    prompt = pieces.prompt(sheet, loader, PROMPT, height=120)
-    source, video, audio = _encoded(sheet, loader)
-    links, values = {"video": video["video"], "audio": audio["audio"]}, {"seconds": 3.0}
-    edit = sheet.node("LTX2_Extend", "Extend", links, values)
-    guider, first = pieces.guider(sheet, "Guider", loader, prompt), pieces.distilled(sheet, 1)
-    sample = pieces.sample(sheet, 1, guider, first, video=edit["video"], audio=edit["audio"])
-    last = pieces.decode(sheet, loader, sample["video"], sample["audio"])
     sheet.lay_out(
-        [
-            ("1 Models", [[loader]]),
-            ("2 Source and Prompt", [[source, prompt], [video, audio]]),
-            ("3 Extend: eight steps", [[edit, guider, first], [sample]]),
-            ("4 Decode and Save", [last]),
-        ],
+        _edited(sheet, loader, "Extend", {"seconds": 3.0}),
         models.note(
             "LTX-2 Extend",
             "A clip goes on for some seconds, with its sound, or gets a beginning. The source stays as it is.",

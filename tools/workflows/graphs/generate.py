@@ -47,19 +47,12 @@ def text_to_video(sheet: Sheet) -> None:
 def text_to_video_distilled(sheet: Sheet) -> None:
     loader, larger = pieces.checkpoint(sheet), pieces.upsampler(sheet)
     prompt, canvas = pieces.prompt(sheet, loader), pieces.canvas(sheet)
-    empty = pieces.empty(sheet, canvas)
-    guider, first = pieces.guider(sheet, "Guider", loader, prompt), pieces.distilled(sheet, 1)
-    sample1 = pieces.sample(sheet, 1, guider, first, video=empty["video"], audio=empty["audio"])
-    upsample, second = pieces.upsample(sheet, sample1["video"], larger, loader), pieces.distilled(sheet, 2)
-    sample2 = pieces.sample(sheet, 2, guider, second, video=upsample["video"], audio=sample1["audio"])
-    last = pieces.decode(sheet, loader, sample2["video"], sample2["audio"])
+    stages = pieces.two_distilled_stages(sheet, loader, larger, loader, prompt, canvas)
     sheet.lay_out(
         [
             ("1 Models", [[loader, larger]]),
             ("2 Prompt and Canvas", [[prompt, canvas]]),
-            ("3 Stage 1: half size, 8 steps", [[guider, first, empty], [sample1]]),
-            ("4 Stage 2: full size, 3 steps", [[upsample, second], [sample2]]),
-            ("5 Decode and Save", [last]),
+            *stages,
         ],
         models.note(
             "LTX-2 Text to Video, distilled",

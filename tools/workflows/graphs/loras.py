@@ -53,19 +53,12 @@ def lora_stack(sheet: Sheet) -> None:
     fast = pieces.lora(sheet, "Distilled LoRA", distilled, loader)
     camera = pieces.lora(sheet, "Camera LoRA", models.DOLLY_IN, fast)
     prompt, canvas = pieces.prompt(sheet, loader), pieces.canvas(sheet)
-    empty = pieces.empty(sheet, canvas)
-    guider, first = pieces.guider(sheet, "Guider", camera, prompt), pieces.distilled(sheet, 1)
-    sample1 = pieces.sample(sheet, 1, guider, first, video=empty["video"], audio=empty["audio"])
-    upsample, second = pieces.upsample(sheet, sample1["video"], larger, loader), pieces.distilled(sheet, 2)
-    sample2 = pieces.sample(sheet, 2, guider, second, video=upsample["video"], audio=sample1["audio"])
-    last = pieces.decode(sheet, loader, sample2["video"], sample2["audio"])
+    stages = pieces.two_distilled_stages(sheet, loader, larger, camera, prompt, canvas)
     sheet.lay_out(
         [
             ("1 Models: one LoRA on the other", [[loader, larger], [fast, camera]]),
             ("2 Prompt and Canvas", [[prompt, canvas]]),
-            ("3 Stage 1: half size, 8 steps", [[guider, first, empty], [sample1]]),
-            ("4 Stage 2: full size, 3 steps", [[upsample, second], [sample2]]),
-            ("5 Decode and Save", [last]),
+            *stages,
         ],
         models.note(
             "LTX-2 LoRA Stack",

@@ -138,6 +138,23 @@ def decode(sheet: Sheet, loader: Node, video: Output, audio: Output) -> list[Nod
     return [sound, *save_video(sheet, loader, video, sound["audio"])]
 
 
+def two_distilled_stages(
+    sheet: Sheet, loader: Node, larger: Node, transformer: Node, positive: Node, size: Node
+) -> list[tuple[str, list[list[Node]]]]:
+    """Bands 3 to 5 of a graph without guides: eight steps at half size, three at full size, decode and save."""
+    start = empty(sheet, size)
+    steering, first = guider(sheet, "Guider", transformer, positive), distilled(sheet, 1)
+    sample1 = sample(sheet, 1, steering, first, video=start["video"], audio=start["audio"])
+    larger_clip, second = upsample(sheet, sample1["video"], larger, loader), distilled(sheet, 2)
+    sample2 = sample(sheet, 2, steering, second, video=larger_clip["video"], audio=sample1["audio"])
+    last = decode(sheet, loader, sample2["video"], sample2["audio"])
+    return [
+        ("3 Stage 1: half size, 8 steps", [[steering, first, start], [sample1]]),
+        ("4 Stage 2: full size, 3 steps", [[larger_clip, second], [sample2]]),
+        ("5 Decode and Save", [last]),
+    ]
+
+
 def load_image(sheet: Sheet, title: str) -> Node:
     return sheet.node("LoadImage", title, None, {"image": "example.png"}, width=WIDE, extra_height=PICTURE)
 
