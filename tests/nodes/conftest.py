@@ -94,3 +94,25 @@ def run_prompt(pack, tmp_path):
 def api_prompt():
     """`api_prompt(name)` is the shipped API graph of that name, to be changed at will."""
     return lambda name: json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def node(pack, host):
+    """`node("LTX2_ApplyGuides")` is that node's class."""
+    classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
+    return classes.__getitem__
+
+
+@pytest.fixture
+def error(pack):
+    return pack("ltx2.errors").LTX2Error
+
+
+@pytest.fixture
+def checkpoint(tiny_models):
+    return next((tiny_models("2.3") / "checkpoints").glob("*dev*"))
+
+
+@pytest.fixture
+def audio_vae(pack, checkpoint):
+    return pack("ltx2.recipe").AudioVAERecipe.open(checkpoint)

@@ -20,23 +20,8 @@ def node(pack, host):
 
 
 @pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
-@pytest.fixture
-def checkpoint(tiny_models):
-    return next((tiny_models("2.3") / "checkpoints").glob("*dev*"))
-
-
-@pytest.fixture
 def video_vae(pack, checkpoint):
     return pack("ltx2.recipe").VideoVAERecipe.open(checkpoint)
-
-
-@pytest.fixture
-def audio_vae(pack, checkpoint):
-    return pack("ltx2.recipe").AudioVAERecipe.open(checkpoint)
 
 
 @pytest.fixture

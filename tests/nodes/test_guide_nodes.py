@@ -10,30 +10,8 @@ from safetensors.torch import save_file
 
 
 @pytest.fixture
-def node(pack, host):
-    """`node("LTX2_ApplyGuides")` is that node's class."""
-    classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
-    return classes.__getitem__
-
-
-@pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
-@pytest.fixture
-def checkpoint(tiny_models):
-    return next((tiny_models("2.3") / "checkpoints").glob("*dev*"))
-
-
-@pytest.fixture
 def vae(pack, checkpoint):
     return pack("ltx2.recipe").VideoVAERecipe.open(checkpoint)
-
-
-@pytest.fixture
-def audio_vae(pack, checkpoint):
-    return pack("ltx2.recipe").AudioVAERecipe.open(checkpoint)
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ def execute(pack):
     return lambda *args, **values: pack("nodes.lora").Lora.execute(*args, **values).result
 
 
-@pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
 @pytest.mark.parametrize("name", RELEASED)
 def test_released_loras_by_their_names(dev, execute, name):
     release, reference = RELEASED[name]

@@ -6,18 +6,6 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def node(pack, host):
-    """`node("LTX2_Canvas")` is that node's class."""
-    classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
-    return classes.__getitem__
-
-
-@pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [

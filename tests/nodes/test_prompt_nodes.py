@@ -9,18 +9,6 @@ import torch
 
 
 @pytest.fixture
-def node(pack, host):
-    """`node("LTX2_EncodePrompt")` is that node's class."""
-    classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
-    return classes.__getitem__
-
-
-@pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
-@pytest.fixture
 def text_encoder(pack, tiny_models):
     models = tiny_models("2.3")
     gemma = next(folder for folder in (models / "text_encoders").iterdir() if folder.is_dir())

@@ -11,18 +11,6 @@ import torch
 GEMMA = "gemma-3-12b-it-qat-q4_0-unquantized"
 
 
-@pytest.fixture
-def node(pack, host):
-    """`node("LTX2_Schedule")` is that node's class."""
-    classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
-    return classes.__getitem__
-
-
-@pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
 def sigmas_of(node, node_id, **values):
     (sigmas,) = node(node_id).execute(**values).args
     return sigmas

@@ -9,18 +9,6 @@ import torch
 
 
 @pytest.fixture
-def node(pack, host):
-    """`node("LTX2_SaveLatents")` is that node's class."""
-    classes = {cls.GET_SCHEMA().node_id: cls for cls in pack("nodes").node_classes()}
-    return classes.__getitem__
-
-
-@pytest.fixture
-def error(pack):
-    return pack("ltx2.errors").LTX2Error
-
-
-@pytest.fixture
 def pair(pack):
     key = pack("ltx2.latents").Clip(30.0, continues=True)
     return {"samples": torch.rand(1, 128, 3, 2, 3), "ltx2": key}, {"samples": torch.rand(1, 8, 14, 16), "ltx2": key}

@@ -86,7 +86,10 @@ def test_beside_the_weights_as_merged_into_them(case, lora_file, stack, built, v
 def test_alpha_counts_beside_the_weights_too(lora_file, stack, built, velocities):
     alpha = {"diffusion_model.patchify_proj.alpha": torch.tensor(8.0)}
     file = lora_file("a", extra=alpha)
-    close(velocities(built(stack([(file, runtime(0.5))]))), velocities(built(stack([(file, 0.5)]))), **CLOSE)
+    beside = velocities(built(stack([(file, runtime(0.5))])))
+    close(beside, velocities(built(stack([(file, 0.5)]))), **CLOSE)
+    without_alpha = velocities(built(stack([(lora_file("a"), runtime(0.5))])))
+    assert (beside[0] - without_alpha[0]).abs().max() > 1e-3
 
 
 def test_beside_the_weights_takes_the_memory_of_the_halves_and_no_other(case, lora_file, stack, built):
