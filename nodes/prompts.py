@@ -21,14 +21,18 @@ from .host.networks import borrow
 io = current().io
 
 
-def _cache_switch() -> Any:
-    return io.Boolean.Input(
-        "cache",
-        optional=True,
-        default=True,
-        tooltip="Keep the encoded prompt on disk, so that the same prompt needs no text encoder again. Files are named "
-        "by a hash and hold embeddings, not the text; beyond 256 of them or 1 GiB the oldest go.",
-    )
+def _text_inputs(default: str, tooltip: str) -> list[Any]:
+    return [
+        sockets.TextEncoder.Input("text_encoder", tooltip="From an LTX-2 loader."),
+        io.String.Input("text", multiline=True, default=default, tooltip=tooltip),
+        io.Boolean.Input(
+            "cache",
+            optional=True,
+            default=True,
+            tooltip="Keep the encoded prompt on disk, so that the same prompt needs no text encoder again. Files are "
+            "named by a hash and hold embeddings, not the text; beyond 256 of them or 1 GiB the oldest go.",
+        ),
+    ]
 
 
 def _encoded(text_encoder: Any, text: str, cache: bool) -> Context:
@@ -64,16 +68,7 @@ class EncodePrompt(io.ComfyNode):
             display_name="LTX-2 Encode Prompt",
             category="LTX-2/conditioning",
             description=cls.__doc__,
-            inputs=[
-                sockets.TextEncoder.Input("text_encoder", tooltip="From an LTX-2 loader."),
-                io.String.Input(
-                    "text",
-                    multiline=True,
-                    default="",
-                    tooltip="What is seen and heard, in plain sentences; up to 1024 tokens.",
-                ),
-                _cache_switch(),
-            ],
+            inputs=_text_inputs("", "What is seen and heard, in plain sentences; up to 1024 tokens."),
             outputs=[sockets.Conditioning.Output("conditioning", display_name="conditioning")],
         )
 
@@ -92,16 +87,9 @@ class NegativePrompt(io.ComfyNode):
             display_name="LTX-2 Negative Prompt",
             category="LTX-2/conditioning",
             description=cls.__doc__,
-            inputs=[
-                sockets.TextEncoder.Input("text_encoder", tooltip="From an LTX-2 loader."),
-                io.String.Input(
-                    "text",
-                    multiline=True,
-                    default=NEGATIVE_PROMPT,
-                    tooltip="What must be neither seen nor heard; up to 1024 tokens. An empty text is one, too.",
-                ),
-                _cache_switch(),
-            ],
+            inputs=_text_inputs(
+                NEGATIVE_PROMPT, "What must be neither seen nor heard; up to 1024 tokens. An empty text is one, too."
+            ),
             outputs=[sockets.Conditioning.Output("conditioning", display_name="conditioning")],
         )
 
