@@ -14,8 +14,8 @@ from ..ltx2.latents import clip_of, samples_of
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe, VocoderRecipe
 from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
 from . import sockets, widgets
+from .computation import Computation
 from .host import current
-from .host.networks import borrow
 
 io = current().io
 
@@ -45,13 +45,13 @@ def _tiling(choice: str, size: tuple[int, int, int], tile_size: int, tile_frames
     return choose_tiling(size)
 
 
-def _ready(samples: Any, recipe: VideoVAERecipe, size: tuple[int, int, int], tiling: Tiling | None) -> tuple[Any, Any]:
+def _ready(
+    computation: Computation, samples: Any, recipe: VideoVAERecipe, size: tuple[int, int, int], tiling: Tiling | None
+) -> tuple[Any, Any]:
     """The VAE and the latent where it computes, with room for the largest tile."""
-    host = current()
-    device = host.device()
-    dtype = host.compute_dtype(device)
-    (vae,) = borrow(recipe, activation_bytes=decode_bytes(size, tiling, bytes_per_value=dtype.itemsize))
-    return vae, samples.to(device, dtype)
+    room = decode_bytes(size, tiling, bytes_per_value=computation.dtype.itemsize)
+    (vae,) = computation.borrow(recipe, activation_bytes=room)
+    return vae, samples.to(computation.device, computation.dtype)
 
 
 class DecodeAudio(io.ComfyNode):
@@ -76,14 +76,12 @@ class DecodeAudio(io.ComfyNode):
     def execute(cls, audio: Any, audio_vae: Any, vocoder: Any) -> Any:
         sockets.require(audio_vae, AudioVAERecipe, "audio_vae", "an LTX-2 loader")
         sockets.require(vocoder, VocoderRecipe, "vocoder", "an LTX-2 loader")
-        host = current()
         samples = samples_of(audio, "audio")
-        with host.progress("decode audio") as on_step, torch.no_grad():
-            on_step(0, 1)
-            vae, voice = borrow(audio_vae, vocoder)
-            device = host.device()
-            sound = decode_sound(vae, voice, samples.to(device, host.compute_dtype(device)))
-            on_step(1, 1)
+        with Computation("decode audio") as computation:
+            computation.on_step(0, 1)
+            vae, voice = computation.borrow(audio_vae, vocoder)
+            sound = decode_sound(vae, voice, samples.to(computation.device, computation.dtype))
+            computation.on_step(1, 1)
         return io.NodeOutput(sound)
 
 
@@ -132,9 +130,11 @@ class DecodeVideo(io.ComfyNode):
         size = _size(samples, video_vae)
         tiles = _tiling(tiling, size, tile_size, tile_frames)
         path = host.temp_file(".mp4")
-        with host.progress("decode video") as on_step, torch.no_grad():
-            vae, latent = _ready(samples, video_vae, size, tiles)
-            decode_to_file(path, vae, latent, clip.frame_rate, audio, crf=crf, tiling=tiles, on_step=on_step)
+        with Computation("decode video") as computation:
+            vae, latent = _ready(computation, samples, video_vae, size, tiles)
+            decode_to_file(
+                path, vae, latent, clip.frame_rate, audio, crf=crf, tiling=tiles, on_step=computation.on_step
+            )
         return io.NodeOutput(host.video_from_file(path))
 
 
@@ -164,9 +164,9 @@ class DecodeImages(io.ComfyNode):
         tiles = _tiling(tiling, size, tile_size, tile_frames)
         images = torch.empty(*size, 3)  # filled chunk by chunk: the whole clip is in memory once
         done = 0
-        with current().progress("decode images") as on_step, torch.no_grad():
-            vae, latent = _ready(samples, video_vae, size, tiles)
-            for frames in decode_frames(vae, latent, tiles, on_step):
+        with Computation("decode images") as computation:
+            vae, latent = _ready(computation, samples, video_vae, size, tiles)
+            for frames in decode_frames(vae, latent, tiles, computation.on_step):
                 images[done : done + len(frames)] = frames
                 done += len(frames)
         return io.NodeOutput(images)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..ltx2.encoding import encode_footage, encode_sound, frozen, own_canvas, sound_of
@@ -16,8 +15,8 @@ from ..ltx2.media.reader import Pictures, VideoFile
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
 from ..ltx2.runtime.tiling import choose_tiling, decode_bytes
 from . import sockets
+from .computation import Computation
 from .host import current
-from .host.networks import borrow
 from .host.video_input import footage_of
 
 io = current().io
@@ -73,13 +72,19 @@ class EncodeVideo(io.ComfyNode):
         footage = _footage(video, start, canvas)
         canvas = canvas or own_canvas(footage)
         size = canvas.frames, canvas.height, canvas.width
-        tiling, host = choose_tiling(size), current()
-        device = host.device()
-        dtype = host.compute_dtype(device)
-        with host.progress("encode video") as on_step, torch.no_grad():
-            room = decode_bytes(size, tiling, bytes_per_value=dtype.itemsize)
-            (vae,) = borrow(video_vae, activation_bytes=room)
-            latent = encode_footage(vae, footage, canvas, tiling=tiling, device=device, dtype=dtype, on_step=on_step)
+        tiling = choose_tiling(size)
+        with Computation("encode video") as computation:
+            room = decode_bytes(size, tiling, bytes_per_value=computation.dtype.itemsize)
+            (vae,) = computation.borrow(video_vae, activation_bytes=room)
+            latent = encode_footage(
+                vae,
+                footage,
+                canvas,
+                tiling=tiling,
+                device=computation.device,
+                dtype=computation.dtype,
+                on_step=computation.on_step,
+            )
         clip = {"samples": latent, KEY: Clip(canvas.frame_rate)}
         return io.NodeOutput(clip, sound_of(footage, canvas), canvas)
 
@@ -118,15 +123,14 @@ class EncodeAudio(io.ComfyNode):
         sockets.require(audio_vae, AudioVAERecipe, "audio_vae", "an LTX-2 loader")
         frames, rate = _length(canvas, video)
         length = max(1, audio_latents(frames, rate))
-        host = current()
-        device = host.device()
-        dtype = host.compute_dtype(device)
-        with host.progress("encode audio") as on_step, torch.no_grad():
-            on_step(0, 1)
-            room = round(_VALUES_PER_SECOND * frames / rate) * dtype.itemsize
-            (vae,) = borrow(audio_vae, activation_bytes=room)
-            latent = encode_sound(vae, audio, start=start, length=length, device=device, dtype=dtype)
-            on_step(1, 1)
+        with Computation("encode audio") as computation:
+            computation.on_step(0, 1)
+            room = round(_VALUES_PER_SECOND * frames / rate) * computation.dtype.itemsize
+            (vae,) = computation.borrow(audio_vae, activation_bytes=room)
+            latent = encode_sound(
+                vae, audio, start=start, length=length, device=computation.device, dtype=computation.dtype
+            )
+            computation.on_step(1, 1)
         return io.NodeOutput({"samples": latent, KEY: Clip(rate)})
 
 

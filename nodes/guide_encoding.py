@@ -17,8 +17,7 @@ from ..ltx2.media.audio import require_finite
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
 from ..ltx2.runtime.tiled_vae import encode_tiles
 from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
-from .host import current
-from .host.networks import borrow
+from .computation import Computation
 
 # What encoding one takes (134 bytes per pixel in 16 bits) in frames of a clip: a lone frame is padded to a few.
 _FRAMES_OF_A_PICTURE = 2
@@ -29,9 +28,8 @@ def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAEReci
 
     Raises LTX2Error where one does not fit, before anything loads.
     """
-    host = current()
-    device = host.device()
-    dtype = host.compute_dtype(device)
+    computation = Computation("encode guides")
+    dtype = computation.dtype
     grid, clip = tuple(latents.samples_of(video, "video").shape[2:]), latents.clip_of(video)
     stage = Stage(grid, video_vae.image_crf, clip.continues, dtype)
     room = max((_room(guide.size(stage), dtype) for guide in guides), default=0)
@@ -40,33 +38,31 @@ def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAEReci
     if not guides:
         return video
     conditions = []
-    with host.progress("encode guides") as on_step, torch.no_grad():
-        (vae,) = borrow(video_vae, activation_bytes=room)
+    with computation:
+        (vae,) = computation.borrow(video_vae, activation_bytes=room)
         for done, guide in enumerate(guides):
-            encode = _encoder(vae, device, dtype, lambda done=done: on_step(done, len(guides)))
+            encode = _encoder(vae, computation, lambda done=done: computation.on_step(done, len(guides)))
             conditions.append(guide.encoded(encode, stage))
-        on_step(len(guides), len(guides))
+        computation.on_step(len(guides), len(guides))
     return latents.with_conditions(video, tuple(conditions))
 
 
 def with_voices(audio: Any, voices: tuple[AudioReference, ...], audio_vae: AudioVAERecipe | None) -> Any:
     """The audio LATENT with `voices` before it; those that are latents already need no `audio_vae`."""
-    host = current()
-    device = host.device()
-    dtype = host.compute_dtype(device)
+    computation = Computation("encode voices")
 
     def encode(sound: dict[str, Any]) -> Tensor:
-        (vae,) = borrow(audio_vae)
-        return encode_sound(vae, sound, device=device, dtype=dtype)
+        (vae,) = computation.borrow(audio_vae)
+        return encode_sound(vae, sound, device=computation.device, dtype=computation.dtype)
 
-    with host.progress("encode voices") as on_step, torch.no_grad():
-        on_step(0, len(voices))
+    with computation:
+        computation.on_step(0, len(voices))
         conditions = tuple(voice.encoded(encode) for voice in voices)
-        on_step(len(voices), len(voices))
+        computation.on_step(len(voices), len(voices))
     return latents.with_conditions(audio, conditions)
 
 
-def _encoder(vae: Any, device: torch.device, dtype: torch.dtype, on_step: Callable[[], None]) -> Encode:
+def _encoder(vae: Any, computation: Computation, on_step: Callable[[], None]) -> Encode:
     """Pixels (1, 3, F, H, W), which stay where they are, to a latent; tile by tile where they are many.
 
     It raises LTX2Error where the latent is not finite: of pictures that hold NaN, say.
@@ -74,7 +70,7 @@ def _encoder(vae: Any, device: torch.device, dtype: torch.dtype, on_step: Callab
 
     def encode(pixels: Tensor) -> Tensor:
         latent = encode_tiles(
-            lambda tile: vae.encode(tile.to(device, dtype)),
+            lambda tile: vae.encode(tile.to(computation.device, computation.dtype)),
             vae.crop(pixels),
             _tiling(tuple(pixels.shape[2:])) or Tiling(),
             vae.config.compression,

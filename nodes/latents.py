@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from ..ltx2 import latents
 from ..ltx2.errors import LTX2Error
 from ..ltx2.networks.upsampler import upsample
 from ..ltx2.recipe import UpsamplerRecipe, VideoVAERecipe
 from . import sockets, widgets
+from .computation import Computation
 from .host import current
-from .host.networks import borrow
 
 io = current().io
 
 
 class UpsampleLatent(io.ComfyNode):
-    """Enlarge a video latent before the second stage. Temporal upsamplers double the frame rate."""
+    """Enlarge a video latent before the second computation. Temporal upsamplers double the frame rate."""
 
     @classmethod
     def define_schema(cls) -> Any:
@@ -40,20 +38,18 @@ class UpsampleLatent(io.ComfyNode):
     def execute(cls, video: Any, upsampler: Any, video_vae: Any) -> Any:
         sockets.require(upsampler, UpsamplerRecipe, "upsampler", "LTX-2 Load Upsampler")
         sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
-        host = current()
         samples, clip = latents.samples_of(video, "video"), latents.clip_of(video)
         if samples.shape[1] != upsampler.config.in_channels:
             raise LTX2Error(
                 f"a video latent must have {upsampler.config.in_channels} channels for this upsampler; got "
                 f"{samples.shape[1]}: use latents made by LTX-2 nodes"
             )
-        with host.progress("upsample") as on_step, torch.no_grad():
-            on_step(0, 1)
-            network, vae = borrow(upsampler, video_vae)
-            device = host.device()
-            dtype = host.compute_dtype(device)
-            larger = upsample(network, samples.to(device).float(), vae.statistics, dtype=dtype).float().cpu()
-            on_step(1, 1)
+        with Computation("upsample") as computation:
+            computation.on_step(0, 1)
+            network, vae = computation.borrow(upsampler, video_vae)
+            samples = samples.to(computation.device).float()
+            larger = upsample(network, samples, vae.statistics, dtype=computation.dtype).float().cpu()
+            computation.on_step(1, 1)
         rate = clip.frame_rate * (2 if upsampler.config.temporal_upsample else 1)
         return io.NodeOutput({"samples": larger, latents.KEY: replace(clip.spent(), frame_rate=rate)})
 

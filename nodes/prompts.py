@@ -15,8 +15,8 @@ from ..ltx2.prompting.vision import VisionRecipe, picture_pixels, vision_bytes
 from ..ltx2.recipe import TextEncoderRecipe
 from ..ltx2.sampling.denoiser import Context
 from . import sockets
+from .computation import Computation
 from .host import current
-from .host.networks import borrow
 
 io = current().io
 
@@ -38,23 +38,22 @@ def _text_inputs(default: str, tooltip: str) -> list[Any]:
 def _encoded(text_encoder: Any, text: str, cache: bool) -> Context:
     """The contexts of `text`, from the disk where they are kept and `cache` says so."""
     sockets.require(text_encoder, TextEncoderRecipe, "text_encoder", "an LTX-2 loader")
-    host = current()
-    device = host.device()
-    dtype = host.compute_dtype(device)
+    computation = Computation("encode prompt")
+    device, dtype = computation.device, computation.dtype
 
     def compute() -> Any:
-        (encoder,) = borrow(text_encoder)
+        (encoder,) = computation.borrow(text_encoder)
         return encoder(text, device=device, dtype=dtype)
 
-    with host.progress("encode prompt") as on_step:
-        on_step(0, 1)
+    with computation:
+        computation.on_step(0, 1)
         if cache:
-            kept = EmbeddingCache(host.cache_folder() / "prompts")
+            kept = EmbeddingCache(current().cache_folder() / "prompts")
             key = key_of(text_encoder, text, device, dtype)
             video, audio = kept.contexts(key, compute, lambda: files_are_as_chosen(text_encoder))
         else:
             video, audio = compute()
-        on_step(1, 1)
+        computation.on_step(1, 1)
     return Context(video.cpu(), audio.cpu(), is_empty=not text.strip())
 
 
@@ -178,39 +177,35 @@ def _answer_widgets() -> list[Any]:
 
 def _seen(text_encoder: TextEncoderRecipe, image: Any) -> Tensor:
     """The picture as the language model reads it (1, tokens, width)."""
-    host = current()
     recipe = VisionRecipe.of(text_encoder)
     pixels = picture_pixels(image, recipe.config.image_size)
-    device = host.device()
-    dtype = host.compute_dtype(device)
-    with host.progress("look at the image") as on_step:
-        on_step(0, 1)
-        (vision,) = borrow(recipe, activation_bytes=vision_bytes(recipe.config, dtype))
-        picture = vision(pixels.to(device, dtype)).cpu()
-        on_step(1, 1)
+    with Computation("look at the image") as computation:
+        computation.on_step(0, 1)
+        room = vision_bytes(recipe.config, computation.dtype)
+        (vision,) = computation.borrow(recipe, activation_bytes=room)
+        picture = vision(pixels.to(computation.device, computation.dtype)).cpu()
+        computation.on_step(1, 1)
     return picture
 
 
 def _enhanced(
     text_encoder: TextEncoderRecipe, text: str, system_prompt: str, sampling: Sampling, picture: Tensor | None
 ) -> str:
-    host = current()
-    device = host.device()
-    dtype = host.compute_dtype(device)
     # Our own system prompt and a picture have fewer than 1024 tokens, other texts no more than characters.
     most_tokens = 1024 + len(text) + len(system_prompt) + sampling.max_tokens
-    with host.progress("enhance prompt") as on_token:
-        on_token(0, sampling.max_tokens)
-        (encoder,) = borrow(text_encoder, activation_bytes=answer_bytes(text_encoder.config, most_tokens, dtype))
+    with Computation("enhance prompt") as computation:
+        computation.on_step(0, sampling.max_tokens)
+        room = answer_bytes(text_encoder.config, most_tokens, computation.dtype)
+        (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
         return enhance(
             encoder,
             text,
             sampling,
-            device=device,
-            dtype=dtype,
+            device=computation.device,
+            dtype=computation.dtype,
             system_prompt=system_prompt,
             picture=picture,
-            on_token=on_token,
+            on_token=computation.on_step,
         )
 
 

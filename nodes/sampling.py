@@ -14,8 +14,8 @@ from ..ltx2.sampling.run import run
 from ..ltx2.sampling.schedules import check_sigmas
 from ..ltx2.sampling.table import SOLVERS
 from . import sockets, widgets
+from .computation import Computation
 from .host import current
-from .host.networks import borrow
 
 io = current().io
 
@@ -68,12 +68,9 @@ class Sample(io.ComfyNode):
         states = states_of(*given)
         check_duration(guider.transformer.config, states)
         check_references(guider.transformer.reference_scale, conditions_of(*given))
-        host = current()
-        with host.progress("sample") as on_step:
-            device = host.device()
-            dtype = host.compute_dtype(device)
-            room = pass_bytes(guider.transformer.config, states, dtype)
-            (transformer,) = borrow(guider.transformer, activation_bytes=room)
+        with Computation("sample") as computation:
+            room = pass_bytes(guider.transformer.config, states, computation.dtype)
+            (transformer,) = computation.borrow(guider.transformer, activation_bytes=room)
             states = run(
                 transformer,
                 guider.prompts,
@@ -82,11 +79,11 @@ class Sample(io.ComfyNode):
                 sigmas,
                 SOLVERS[solver],
                 seed,
-                device=device,
-                dtype=dtype,
+                device=computation.device,
+                dtype=computation.dtype,
                 add_noise=add_noise,
-                free_memory=host.free_memory(),
-                on_step=on_step,
+                free_memory=current().free_memory(),
+                on_step=computation.on_step,
             )
         results = latents_of(states, video, audio)
         if sigmas[-1] > 0:
