@@ -5,13 +5,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RELEASE ?= 2.3
 ENV := .venv
 BIN := $(ENV)/bin
+OLD_FRONTEND := $(ENV)/frontends/1.35.9
 
 .PHONY: demo test lint bench comfyui
 
 demo: $(ENV)/.ready
 	$(BIN)/ltx2 demo .demo/$(RELEASE) --release $(RELEASE)
 
-test: $(ENV)/.ready chromium
+test: $(ENV)/.ready $(OLD_FRONTEND)/.ready chromium
 	$(BIN)/pytest
 
 lint: $(ENV)/.ready
@@ -44,6 +45,12 @@ $(ENV)/.ready: pyproject.toml setup.py constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $@
+
+# The frontend of the oldest ComfyUI that is supported. Its tests run beside those of the newest, in the environment.
+$(OLD_FRONTEND)/.ready: | $(ENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) \
+		comfyui-frontend-package==$(notdir $(@D))
 	touch $@
 
 # Browser tests drive Debian's Chromium. Where it cannot be installed they skip, and say why.

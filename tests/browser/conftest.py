@@ -1,14 +1,22 @@
-"""The released frontend in a real browser, served by a small server that knows the pack's nodes and nothing else."""
+"""Released frontends in a real browser, served by a small server that knows the pack's nodes and nothing else.
+
+Tests that take `canvas` run in each of `LOOKS`: the newest frontend in both of its renderers, and the oldest that the
+pack supports. One that needs more or fewer names its own:
+
+    @pytest.mark.parametrize("canvas", [Look("1.35.9", "nodes 2.0")], indirect=True, ids=str)
+"""
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import json
-import os
 import shutil
 import sys
 import wave
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +27,12 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
+SCREENSHOTS = ROOT / "output" / "screenshots"  # not under version control
+NEWEST, OLDEST = "newest", "1.35.9"  # ComfyUI 0.8.0's, which `make test` puts beside the environment
+DROP = """async ([name, base64]) => {
+    const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
+    await app.handleFile(new File([bytes], name, { type: 'video/mp4' }));
+}"""
 # Headless, as root, and quiet: no component updates, no look-ups of hosts that nothing here needs.
 FLAGS = [
     "--no-sandbox",
@@ -91,17 +105,58 @@ def object_info(folders):
     return infos
 
 
+@dataclass(frozen=True)
+class Look:
+    """A release of the frontend, and which of its renderers draws nodes: "classic", or "nodes 2.0" (Vue)."""
+
+    frontend: str
+    renderer: str
+
+    def __str__(self) -> str:
+        return f"{self.frontend} {self.renderer}"
+
+
+LOOKS = [Look(NEWEST, "classic"), Look(NEWEST, "nodes 2.0"), Look(OLDEST, "classic")]
+
+
+def static_folder(frontend: str) -> Path:
+    """The files of a frontend; the test skips where they are not installed."""
+    if frontend == NEWEST:
+        package = pytest.importorskip(
+            "comfyui_frontend_package", reason="needs comfyui-frontend-package: pip install -e '.[dev]'"
+        )
+        return Path(package.__file__).parent / "static"
+    folder = Path(sys.prefix) / "frontends" / frontend / "comfyui_frontend_package" / "static"
+    if not folder.is_dir():
+        pytest.skip(f"needs comfyui-frontend-package {frontend} in {folder.parents[1]}: make test installs it")
+    return folder
+
+
 @pytest.fixture(scope="session")
-def server(folders, object_info):
-    reason = "needs comfyui-frontend-package: pip install -e '.[dev]'"
-    frontend = pytest.importorskip("comfyui_frontend_package", reason=reason)
+def server_module():
+    """server.py, which pytest does not import by itself."""
     spec = importlib.util.spec_from_file_location("ltx2_browser_server", Path(__file__).with_name("server.py"))
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    # Another release of the frontend may be tried: LTX2_FRONTEND is the folder `static` of its package.
-    static = Path(os.environ.get("LTX2_FRONTEND") or Path(frontend.__file__).parent / "static")
-    with module.serve(static, ROOT / "web", folders / "input", object_info) as running:
-        yield running
+    return module
+
+
+@pytest.fixture(scope="session")
+def start_server(server_module, folders, object_info) -> Iterator[Callable[[str], Any]]:
+    """`start_server("newest")` starts a server with that frontend; they run until the tests end."""
+    with ExitStack() as stack:
+
+        def start(frontend: str) -> Any:
+            static = static_folder(frontend)
+            return stack.enter_context(server_module.serve(static, ROOT / "web", folders / "input", object_info))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(start_server):
+    """A server with the newest frontend, for tests that open pages of their own."""
+    return start_server(NEWEST)
 
 
 @dataclass(eq=False)
@@ -109,13 +164,17 @@ class Canvas:
     """A page with the frontend, and everything that went wrong on it."""
 
     page: Any
-    url: str
-    renderer: str
+    server: Any
+    look: Look
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def renderer(self) -> str:
+        return self.look.renderer
 
     def start(self) -> None:
         """(Re)load the page and wait until it knows our nodes."""
-        self.page.goto(self.url)
+        self.page.goto(self.server.url)
         self.page.wait_for_function("() => window.app?.extensionManager && app.graph && app.canvas", timeout=90_000)
         self.page.wait_for_function("() => 'LTX2_Sample' in LiteGraph.registered_node_types", timeout=90_000)
         self.page.wait_for_timeout(1000)
@@ -134,6 +193,14 @@ class Canvas:
         """The API form that the frontend would send to the server."""
         return self.page.evaluate("async () => (await app.graphToPrompt()).output")
 
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}, {self.look}.png")
+
+    def drop(self, file: Path) -> None:
+        """Drop a file onto the canvas."""
+        self.page.evaluate(DROP, [file.name, base64.b64encode(file.read_bytes()).decode()])
+
     def shown_problems(self) -> list[str]:
         """Texts of dialogs and messages."""
         texts = self.page.evaluate(
@@ -143,23 +210,37 @@ class Canvas:
         return [text for text in texts if text]
 
 
-@pytest.fixture(scope="session", params=["classic", "nodes 2.0"])
-def canvas(request, chromium, server):
-    """The frontend in the browser, in each of its two renderers."""
-    server.settings["Comfy.VueNodes.Enabled"] = request.param == "nodes 2.0"
-    page = chromium.new_page(viewport={"width": 2560, "height": 1400})
-    canvas = Canvas(page, server.url, request.param)
-    page.on("console", lambda m: canvas.errors.append(f"{m.text} {m.location}") if m.type == "error" else None)
-    page.on("pageerror", lambda error: canvas.errors.append(str(error)))
-    # Nothing outside this machine is asked; answering in its place keeps failed look-ups out of the console.
-    everywhere = {"access-control-allow-origin": "*", "access-control-allow-headers": "*"}
-    page.route(
-        lambda url: not url.startswith((server.url, "blob:", "data:")),
-        lambda route: route.fulfill(status=200, headers=everywhere, body="[]"),
-    )
-    canvas.start()
+@pytest.fixture(scope="session")
+def open_canvas(chromium) -> Iterator[Callable[[Any, Look], Canvas]]:
+    """`open_canvas(server, look)` opens a page of that server and starts the frontend in it."""
+    pages = []
+
+    def open_page(server: Any, look: Look) -> Canvas:
+        server.settings["Comfy.VueNodes.Enabled"] = look.renderer == "nodes 2.0"
+        pages.append(page := chromium.new_page(viewport={"width": 2560, "height": 1400}))
+        canvas = Canvas(page, server, look)
+        page.on("console", lambda m: canvas.errors.append(f"{m.text} {m.location}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: canvas.errors.append(str(error)))
+        # Nothing outside this machine is asked; answering in its place keeps failed look-ups out of the console.
+        everywhere = {"access-control-allow-origin": "*", "access-control-allow-headers": "*"}
+        page.route(
+            lambda url: not url.startswith((server.url, "blob:", "data:")),
+            lambda route: route.fulfill(status=200, headers=everywhere, body="[]"),
+        )
+        canvas.start()
+        return canvas
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="session", params=LOOKS, ids=str)
+def canvas(request, start_server, open_canvas) -> Iterator[Canvas]:
+    """The frontend in the browser: in each of `LOOKS`, or as the test says."""
+    canvas = open_canvas(start_server(request.param.frontend), request.param)
     yield canvas
-    page.close()
+    canvas.page.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import importlib.metadata
 import json
 from itertools import combinations
 from pathlib import Path
@@ -13,10 +13,8 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
-SCREENSHOTS = ROOT / "output" / "screenshots"  # not under version control
 
-
-SHOWN_ONLY = {"video-preview"}  # widgets that the frontend adds to show a file; servers pass over them
+SHOWN_ONLY = {"video-preview", "audioUI"}  # widgets that the frontend adds to show a file; servers pass over them
 
 
 def plain(prompt):
@@ -35,9 +33,15 @@ def plain(prompt):
 def file(request, canvas):
     """A workflow's file, open in the browser."""
     canvas.open(json.loads(request.param.read_text()))
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    canvas.page.screenshot(path=SCREENSHOTS / f"{request.param.stem}, {canvas.renderer}.png")
+    canvas.screenshot(request.param.stem)
     return request.param
+
+
+def test_the_frontend_is_the_one_that_was_asked_for(canvas):
+    newest = importlib.metadata.version("comfyui-frontend-package")
+    asked = newest if canvas.look.frontend == "newest" else canvas.look.frontend
+    assert canvas.page.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__") == asked
+    assert newest != "1.35.9"
 
 
 def test_it_opens_without_complaint_as_the_graph_of_its_twin(canvas, file):
@@ -101,11 +105,7 @@ def test_a_workflow_with_a_missing_node_is_complained_of(canvas):
 
 def test_dropping_a_saved_video_brings_its_graph_back(canvas, saved_video):
     file, graph = saved_video
-    drop = """async ([name, base64]) => {
-        const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
-        await app.handleFile(new File([bytes], name, { type: 'video/mp4' }));
-    }"""
     canvas.page.evaluate("() => app.graph.clear()")
-    canvas.page.evaluate(drop, [file.name, base64.b64encode(file.read_bytes()).decode()])
+    canvas.drop(file)
     canvas.page.wait_for_function("() => app.graph.nodes.length > 0")
     assert plain(canvas.prompt()) == plain(graph.prompt)
