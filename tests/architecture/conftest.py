@@ -52,8 +52,9 @@ def sources_of(*patterns: str) -> list[Source]:
 
 @pytest.fixture(scope="session")
 def sources() -> list[Source]:
-    """What runs at a user's: the root's modules, the library and the nodes."""
-    return [s for s in sources_of("*.py", "ltx2/**/*.py", "nodes/**/*.py") if s.path.name != "setup.py"]
+    """What runs at a user's: the root's modules, the client, the library and the nodes."""
+    found = sources_of("*.py", "client/**/*.py", "ltx2/**/*.py", "nodes/**/*.py")
+    return [s for s in found if s.path.name != "setup.py"]
 
 
 @pytest.fixture(scope="session")

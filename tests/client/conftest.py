@@ -30,7 +30,7 @@ def pack():
 @pytest.fixture
 def module(pack, monkeypatch):
     """The client module; it pauses for hundredths of a second."""
-    monkeypatch.setattr(pack("client_http"), "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(pack("client.connection"), "FIRST_PAUSE", 0.01)
     return pack("client")
 
 

@@ -96,7 +96,7 @@ def test_what_a_node_says_of_itself_is_told_once(pack):
         return {"type": "custom_validation_failed", "message": "Custom", "details": details, "extra_info": info}
 
     report = {"1": {"errors": [error("text", "too long"), error("size", "too long"), error("size", "odd")]}}
-    assert pack("client_errors").node_problems(report, graph()) == [
+    assert pack("client.errors").node_problems(report, graph()) == [
         "My text (node 1, Text): inputs 'text', 'size': too long",
         "My text (node 1, Text): input 'size': odd",
     ]
@@ -233,6 +233,6 @@ def test_timeouts_are_above_zero(module):
 
 
 def test_something_else_than_comfyui_is_told(module, pack, server):
-    connection = pack("client_http").Connection(server.url, 5)
+    connection = pack("client.connection").Connection(server.url, 5)
     with pytest.raises(module.LTX2Error, match="the server must be ComfyUI; .* answers no JSON"):
         connection.get("/page")

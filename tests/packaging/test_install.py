@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["ltx2/**/*.py", "nodes/**/*.py", "*.py"]
+MODULES = ["client/**/*.py", "ltx2/**/*.py", "nodes/**/*.py", "*.py"]
 DATA = [
     "workflows/*.json",
     "workflows/*.jpg",

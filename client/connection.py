@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from .ltx2.errors import LTX2Error
+from ..ltx2.errors import LTX2Error
 
 TRIES, FIRST_PAUSE = 4, 0.25  # seconds; each pause is twice the one before
 GATEWAY_ERRORS = (502, 503, 504)  # a proxy's, which reached no server or lost its answer

@@ -1,9 +1,4 @@
-"""Runs graphs from scripts: on a ComfyUI server over its HTTP interface, or in this process.
-
-from comfyui_ltx2.client import run
-
-run("LTX-2 Text to Video Distilled.json", {"Prompt.text": "rain"}, server="127.0.0.1:8188", output="clips")
-"""
+"""A client of a ComfyUI server, and the call that runs a graph there or in this process."""
 
 from __future__ import annotations
 
@@ -16,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from .client_errors import RunError, node_problems, refusal, require_success
-from .client_http import Connection, NoAnswer, Refused, pauses
-from .ltx2.errors import LTX2Error
-from .nodes.host.graph.document import Graph, read_graph
-from .nodes.host.graph.schemas import NodeInfo
-from .nodes.host.graph.ui import is_ui_workflow, to_api
-
-__all__ = ["Client", "LTX2Error", "NoAnswer", "RunError", "ServerFile", "Status", "run"]
+from ..ltx2.errors import LTX2Error
+from ..nodes.host.graph.document import Graph, read_graph
+from ..nodes.host.graph.schemas import NodeInfo
+from ..nodes.host.graph.ui import is_ui_workflow, to_api
+from .connection import Connection, NoAnswer, Refused, pauses
+from .errors import node_problems, refusal, require_success
 
 FIRST_LOOK, LONGEST_PAUSE = 0.1, 2.0  # seconds between looks at the queue
 
@@ -241,7 +234,7 @@ class Client:
         Raises:
             LTX2Error: a name that leads out of `folder`, or a file that cannot be written.
         """
-        from .ltx2.media.partial_file import partial_file
+        from ..ltx2.media.partial_file import partial_file
 
         path = _contained(Path(folder), f"{file.subfolder}/{file.name}" if file.subfolder else file.name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -318,7 +311,7 @@ def run(
     if server is not None:
         client = server if isinstance(server, Client) else Client(server)
         return client.run(_changed(graph, overrides or {}, client.infos()), output, input, progress)
-    from .nodes.host.headless.session import run_graph, saved_files, session
+    from ..nodes.host.headless.session import run_graph, saved_files, session
 
     with session(Path(models), input, output) as executor:
         changed = _changed(graph, overrides or {}, executor.infos())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .client_http import Refused
-from .ltx2.errors import LTX2Error
-from .nodes.host.graph.problems import Problem, node_label
+from ..ltx2.errors import LTX2Error
+from ..nodes.host.graph.problems import Problem, node_label
+from .connection import Refused
 
 
 class RunError(LTX2Error):
