@@ -67,7 +67,8 @@ class Server:
             self.port = probe.getsockname()[1]
         arguments = ["--cpu", "--listen", "127.0.0.1", "--port", str(self.port), "--disable-api-nodes"]
         arguments += ["--base-directory", str(base), "--extra-model-paths-config", str(base / "paths.yaml")]
-        arguments += ["--database-url", "sqlite:///:memory:", *flags]
+        # Not in memory: ComfyUI 0.8 makes its tables over one connection, and such a database ends with its connection.
+        arguments += ["--database-url", f"sqlite:///{base / 'user' / 'comfyui.db'}", *flags]
         self._log = base / "log.txt"
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # the server is on this machine
         with self._log.open("wb") as log:
