@@ -6,10 +6,13 @@ from typing import Any
 
 from ..ltx2.conditioning.checks import check_references
 from ..ltx2.latents import conditions_of, latents_of, states_of
+from ..ltx2.recipe import VideoVAERecipe
+from ..ltx2.sampling.given_noise import seed_of
 from ..ltx2.sampling.guider import Guider
 from ..ltx2.sampling.limits import check_duration
 from ..ltx2.sampling.memory import pass_bytes
 from ..ltx2.sampling.partial import at_start, unfinished
+from ..ltx2.sampling.report import Report
 from ..ltx2.sampling.run import run
 from ..ltx2.sampling.schedules import check_sigmas
 from ..ltx2.sampling.table import SOLVERS
@@ -44,6 +47,14 @@ class Sample(io.ComfyNode):
                     tooltip="Off: the latents are as noisy as the first sigma says, as LTX-2 Sample leaves them with "
                     "a schedule that ends above 0. Masks and guides are still with them: do not connect them again.",
                 ),
+                io.Noise.Input(
+                    "noise", optional=True, tooltip="Noise of another node, such as Random Noise, instead of the seed."
+                ),
+                sockets.VideoVAE.Input(
+                    "video_vae",
+                    optional=True,
+                    tooltip="For the preview while sampling, where the transformer's file holds no video VAE.",
+                ),
             ],
             outputs=[
                 io.Latent.Output("video", display_name="video"),
@@ -61,17 +72,24 @@ class Sample(io.ComfyNode):
         video: Any = None,
         audio: Any = None,
         add_noise: bool = True,
+        noise: Any = None,
+        video_vae: Any = None,
     ) -> Any:
         sockets.require(guider, Guider, "guider", "LTX-2 Guider")
+        if video_vae is not None:
+            sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
+        seed = seed if noise is None else seed_of(noise)
         sigmas = check_sigmas(sigmas)
         given = tuple(at_start(latent, add_noise) for latent in (video, audio))
         states = states_of(*given)
         check_duration(guider.transformer.config, states)
         check_references(guider.transformer.reference_scale, conditions_of(*given))
+        host = current()
         with Computation("sample") as computation:
             room = pass_bytes(guider.transformer.config, states, computation.dtype)
             (transformer,) = computation.borrow(guider.transformer, activation_bytes=room)
-            states = run(
+            host.peak_memory()
+            done = run(
                 transformer,
                 guider.prompts,
                 states,
@@ -82,13 +100,27 @@ class Sample(io.ComfyNode):
                 device=computation.device,
                 dtype=computation.dtype,
                 add_noise=add_noise,
-                free_memory=current().free_memory(),
+                given_noise=noise,
+                free_memory=host.free_memory(),
                 on_step=computation.on_step,
             )
-        results = latents_of(states, video, audio)
+            report = Report.of(
+                transformer,
+                done.states,
+                solver=solver,
+                steps=len(sigmas) - 1,
+                passes=done.passes,
+                seconds=done.seconds,
+                dtype=computation.dtype,
+                device=str(computation.device),
+                estimated_bytes=room,
+                peak_bytes=host.peak_memory(),
+            )
+        report.log()
+        results = latents_of(done.states, video, audio)
         if sigmas[-1] > 0:
-            results = unfinished(results, given, states, steps=len(sigmas) - 1)
-        return io.NodeOutput(*results)
+            results = unfinished(results, given, done.states, steps=len(sigmas) - 1)
+        return io.NodeOutput(*results, ui={"ltx2_report": [report.as_dict()]})
 
 
 NODES = [Sample]

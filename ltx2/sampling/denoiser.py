@@ -94,6 +94,8 @@ class Denoiser:
             else None
             for name, state, texts, keys_values in zip(("video", "audio"), states, contexts, text, strict=True)
         )
+        #: How many passes have gone through the transformer so far.
+        self.num_passes = 0
         self._running = (Running(), Running())
         self._last = Prediction((None, None), (None, None))
 
@@ -136,6 +138,7 @@ class Denoiser:
             for stream, latent, is_updated in zip(self.streams, x, updated, strict=True)
         ]
         velocities = self.transformer(*inputs, tuple(passes.values()), self.passes_per_batch)
+        self.num_passes += len(passes)
         return tuple(
             dict(zip(passes, stream.x0(latent, velocity, sigma), strict=True)) if stream else None
             for stream, latent, velocity in zip(self.streams, x, velocities, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,12 +13,22 @@ from torch import Tensor
 from ..errors import LTX2Error
 from ..networks.transformer.model import Transformer
 from .denoiser import Denoiser, Prompts
+from .given_noise import with_given
 from .noise import draw, step_noise
 from .partial import continued, resumed
 from .res_2s import res_2s
 from .sample import States, sample, start
 from .schedules import check_sigmas
 from .solvers import Solver
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What came out, how many passes went through the transformer for it, and how long that took."""
+
+    states: States
+    passes: int
+    seconds: float
 
 
 def run(
@@ -31,30 +43,38 @@ def run(
     device: torch.device,
     dtype: torch.dtype,
     add_noise: bool = True,
+    given_noise: Any = None,
     free_memory: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> States:
+) -> Run:
     """Noise `states` at the first sigma and denoise them over `sigmas`.
 
     Args:
         latents: the (video, audio) LATENTs that the states came from; noise is drawn in their shapes.
         add_noise: False where `latents` are noisy already: where an unfinished run stopped, or of another node.
+        given_noise: a host's NOISE, which makes what the run starts with instead of the seed.
         free_memory: bytes on the device beside the weights; None for plenty.
 
     Raises:
-        LTX2Error: sigmas that do not fall from at most 1 towards 0, latents of another channel count, NaN results.
+        LTX2Error: sigmas that do not fall from at most 1 towards 0, latents of another channel count, given noise in
+            another shape, NaN results.
     """
     sigmas = check_sigmas(sigmas)
     _check_channels(transformer, states)
     video, audio = (None if latent is None else latent["samples"] for latent in latents)
     num_appended = tuple(state.num_appended if state else 0 for state in states)
-    noisy = start(states, draw(seed, video, audio, num_appended), float(sigmas[0]))
+    drawn = draw(seed, video, audio, num_appended)
+    if given_noise is not None:
+        drawn = with_given(drawn, given_noise, latents)
+    noisy = start(states, drawn, float(sigmas[0]))
     noise = step_noise(seed, video, audio, num_appended, standardised=solver is res_2s)
     if not add_noise:
         noisy, noise = resumed(noisy, latents), continued(noise, latents)
+    started = time.monotonic()
     with torch.no_grad():
         denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype, free_memory=free_memory)
-        return sample(denoiser, noisy, sigmas, solver, noise, on_step)
+        states = sample(denoiser, noisy, sigmas, solver, noise, on_step)
+    return Run(states, denoiser.num_passes, time.monotonic() - started)
 
 
 def _check_channels(transformer: Transformer, states: States) -> None:

@@ -110,3 +110,7 @@ class Host(Protocol):
     def free_memory(self) -> int | None:
         """Bytes that can still be allocated on `device()`; None where that is no limit (CPU)."""
         ...
+
+    def peak_memory(self) -> int | None:
+        """The most bytes allocated on `device()` since the last call; None where it does not tell (CPU)."""
+        ...

@@ -238,7 +238,7 @@ def two_stages(models, distilled):
         def sampled(latents, stage):
             sigmas = distilled_schedule(stage)
             options = {"device": CPU, "dtype": torch.float32}
-            states = run(network, Prompts(context), states_of(*latents), latents, sigmas, euler, seed, **options)
+            states = run(network, Prompts(context), states_of(*latents), latents, sigmas, euler, seed, **options).states
             return latents_of(states, *latents)
 
         video, audio = sampled(empty(Canvas(128, 192, 9, 24.0), 2), 1)

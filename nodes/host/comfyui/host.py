@@ -15,6 +15,7 @@ from comfy.cli_args import args
 from comfy.utils import ProgressBar
 from comfy_api.latest import InputImpl, io, ui
 
+from ..peak import peak_memory
 from ..protocol import OnStep
 from . import folders
 from .memory import HeldNetwork, load_together
@@ -89,6 +90,9 @@ class ComfyHost:
     def free_memory(self) -> int | None:
         device = self.device()
         return None if device.type == "cpu" else int(management.get_free_memory(device))
+
+    def peak_memory(self) -> int | None:
+        return peak_memory(self.device())
 
 
 class _Progress:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import torch
 
 from ....ltx2.errors import LTX2Error
+from ..peak import peak_memory
 from . import io, ui
 from .cancellation import Cancellation
 from .folders import Folders, saved_file, saved_files
@@ -113,6 +114,9 @@ class HeadlessHost:
 
     def free_memory(self) -> int | None:
         return self._memory.free()
+
+    def peak_memory(self) -> int | None:
+        return peak_memory(self.device())
 
 
 def _device(name: str) -> torch.device:

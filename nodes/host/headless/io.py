@@ -25,6 +25,7 @@ Audio = Custom("AUDIO")
 Image = Custom("IMAGE")
 Latent = Custom("LATENT")
 Mask = Custom("MASK")
+Noise = Custom("NOISE")
 Sigmas = Custom("SIGMAS")
 Video = Custom("VIDEO")
 
@@ -46,6 +47,7 @@ __all__ = [
     "Mask",
     "MultiType",
     "NodeOutput",
+    "Noise",
     "NumberDisplay",
     "Output",
     "Schema",

@@ -56,8 +56,8 @@ def sampled(case, network, video, audio, solver="euler", scales=(NEUTRAL, NEUTRA
     )
     device = torch.device("cpu")
     options = {"device": device, "dtype": torch.float32, "on_step": lambda done, total: None}
-    states = run(network, prompts, states_of(video, audio), (video, audio), SIGMAS, SOLVERS[solver], seed, **options)
-    return latents_of(states, video, audio)
+    done = run(network, prompts, states_of(video, audio), (video, audio), SIGMAS, SOLVERS[solver], seed, **options)
+    return latents_of(done.states, video, audio)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

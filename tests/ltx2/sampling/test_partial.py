@@ -56,7 +56,7 @@ def sample(case, network):
         sigmas = check_sigmas(sigmas)
         given = tuple(at_start(latent, add_noise) for latent in latents)
         settings = {"device": torch.device("cpu"), "dtype": torch.float32, "add_noise": add_noise}
-        states = run(network, prompts, states_of(*given), latents, sigmas, SOLVERS[solver], seed, **settings)
+        states = run(network, prompts, states_of(*given), latents, sigmas, SOLVERS[solver], seed, **settings).states
         results = latents_of(states, *latents)
         return unfinished(results, given, states, len(sigmas) - 1) if sigmas[-1] > 0 else results
 
