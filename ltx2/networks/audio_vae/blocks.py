@@ -39,8 +39,9 @@ class ResBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if same else CausalConv2d(in_channels, out_channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.conv1(F.silu(pixel_norm(x)))
-        h = self.conv2(F.silu(pixel_norm(h)))
+        # No name for what the first convolution gives: it must be gone when the second one runs.
+        h = F.silu(pixel_norm(self.conv1(F.silu(pixel_norm(x)))))
+        h = self.conv2(h)
         return self.nin_shortcut(x) + h
 
 

@@ -34,12 +34,14 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None) -> Tensor:
         """`time`: (B, 4 * C), or None."""
+        # No name for what the first convolution gives: it must be gone when the second one runs.
         if self.scale_shift_table is None or time is None:
-            hidden = self.conv1(functional.silu(pixel_norm(x)))
-            return x + self.conv2(functional.silu(pixel_norm(hidden)))
+            hidden = functional.silu(pixel_norm(self.conv1(functional.silu(pixel_norm(x)))))
+            return x + self.conv2(hidden)
         shift1, scale1, shift2, scale2 = modulation_rows(self.scale_shift_table, time)
-        hidden = self.conv1(functional.silu(pixel_norm(x) * (1 + scale1) + shift1))
-        return x + self.conv2(functional.silu(pixel_norm(hidden) * (1 + scale2) + shift2))
+        hidden = pixel_norm(self.conv1(functional.silu(pixel_norm(x) * (1 + scale1) + shift1)))
+        hidden = functional.silu(hidden * (1 + scale2) + shift2)
+        return x + self.conv2(hidden)
 
 
 class ResStage(nn.Module):
