@@ -17,7 +17,7 @@ from torch import nn
 
 from .checkpoint.gemma import check_fits, load_gemma, load_tokenizer, read_config
 from .checkpoint.keys import AUDIO_VAE, GEMMA, TEXT, TRANSFORMER, UPSAMPLER, VIDEO_VAE, VOCODER, NameTable
-from .checkpoint.load import audit, build, on_meta
+from .checkpoint.load import Check, audit, build, no_check, on_meta
 from .checkpoint.lora import Lora
 from .checkpoint.lora_metadata import reference_scale
 from .checkpoint.lora_report import report
@@ -118,8 +118,11 @@ class Recipe:
         """An equal recipe that keeps nothing alive."""
         return replace(self, lease=None)
 
-    def build(self) -> nn.Module:
-        """The network, its weights mapped from the file and its LoRAs merged or beside them."""
+    def build(self, check: Check = no_check) -> nn.Module:
+        """The network, its weights mapped from the file and its LoRAs merged or beside them.
+
+        `check` is called between two weights.
+        """
         raise NotImplementedError
 
     def restack(self, built: Recipe) -> Restack | None:
@@ -152,9 +155,9 @@ class _SingleNetwork(Recipe):
         audit(on_meta(lambda: cls.network(config)), cls.table, checkpoint)
         return cls(FileId.of(path), config, release_of(checkpoint, cls.table))
 
-    def build(self) -> nn.Module:
-        stack = self._stack()
-        network = build(lambda: type(self).network(self.config), self.table, Checkpoint.open(self.file.path), stack)
+    def build(self, check: Check = no_check) -> nn.Module:
+        stack, source = self._stack(), Checkpoint.open(self.file.path)
+        network = build(lambda: type(self).network(self.config), self.table, source, stack, check)
         put_beside_layers(network, stack)
         return network
 
@@ -271,13 +274,13 @@ class TextEncoderRecipe(Recipe):
         """The shape of every weight of the connectors by our name."""
         return _shapes(TextConnectors, self.connectors)
 
-    def build(self) -> TextEncoder:
+    def build(self, check: Check = no_check) -> TextEncoder:
         text, stack = Checkpoint.open(self.file.path), _stack(self.loras, "text")
         source = Checkpoint.open(self.checkpoint.path)
-        connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack)
+        connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)
         put_beside_layers(connectors, stack)
         config: GemmaConfig = self.config
-        return TextEncoder(load_tokenizer(text), load_gemma(text, config), connectors)
+        return TextEncoder(load_tokenizer(text), load_gemma(text, config, check), connectors)
 
     def _restack(self, built: Recipe) -> Restack:
         old, new = _stack(built.loras, "text"), _stack(self.loras, "text")

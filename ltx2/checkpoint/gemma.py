@@ -14,7 +14,7 @@ from ..networks.text.gemma import Gemma3
 from ..networks.text.tokenizer import PromptTokenizer
 from ..networks.text.vision import GemmaVision, Projector, VisionTower
 from .keys import GEMMA, NameTable
-from .load import Shapes, TensorSource, audit, build, on_meta
+from .load import Check, Shapes, TensorSource, audit, build, no_check, on_meta
 from .reader import Checkpoint, json_object
 from .release import contents
 
@@ -122,15 +122,15 @@ def check_fits(gemma: GemmaConfig, connectors: ConnectorsConfig, name: str) -> N
         )
 
 
-def load_gemma(source: TensorSource, config: GemmaConfig) -> Gemma3:
+def load_gemma(source: TensorSource, config: GemmaConfig, check: Check = no_check) -> Gemma3:
     """The language model with its weights memory-mapped. Raises ModelFileError where names or shapes differ."""
-    return build(lambda: Gemma3(config), GEMMA, source)
+    return build(lambda: Gemma3(config), GEMMA, source, check=check)
 
 
-def load_vision(source: TensorSource, config: VisionConfig) -> GemmaVision:
+def load_vision(source: TensorSource, config: VisionConfig, check: Check = no_check) -> GemmaVision:
     """The vision tower and the projector, memory-mapped. Raises ModelFileError where names or shapes differ."""
-    tower = build(lambda: VisionTower(config), _VISION_TOWER, source)
-    return GemmaVision(tower, build(lambda: Projector(config), _PROJECTOR, source))
+    tower = build(lambda: VisionTower(config), _VISION_TOWER, source, check=check)
+    return GemmaVision(tower, build(lambda: Projector(config), _PROJECTOR, source, check=check))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PromptTokenizer:

@@ -44,6 +44,9 @@ class InMemory:
         return self._tensors[key]
 
 
+#: Called between two weights; raises where the user has cancelled.
+Check = Callable[[], None]
+
 #: (our parameter name, tensor from the file) -> the tensor to use; LoRAs merge here, weight by weight.
 Transform = Callable[[str, Tensor], Tensor]
 
@@ -52,6 +55,10 @@ def on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
     """The network that `factory` makes, without memory for its weights."""
     with torch.device("meta"):
         return factory().eval().requires_grad_(False)
+
+
+def no_check() -> None:
+    """For whoever cannot be cancelled."""
 
 
 def audit(network: nn.Module, table: NameTable, source: TensorSource) -> dict[str, str]:
@@ -83,11 +90,16 @@ def audit(network: nn.Module, table: NameTable, source: TensorSource) -> dict[st
 
 
 def build(
-    factory: Callable[[], ModuleT], table: NameTable, source: TensorSource, transform: Transform | None = None
+    factory: Callable[[], ModuleT],
+    table: NameTable,
+    source: TensorSource,
+    transform: Transform | None = None,
+    check: Check = no_check,
 ) -> ModuleT:
     """The network that `factory` makes, filled from `source`: mapped weights in the file's dtype, cast at use."""
     network = on_meta(factory)
     for name, key in audit(network, table, source).items():
+        check()
         tensor = source.read(key)
         assign(network, name, transform(name, tensor) if transform else tensor)
     return cast_at_use(network)

@@ -15,7 +15,7 @@ from ..errors import ModelFileError
 from ..precision.cast import CastLinear
 from ..precision.low_rank import put_beside, set_scales
 from .keys import NameTable
-from .load import TensorSource, assign
+from .load import Check, TensorSource, assign, no_check
 from .lora import Lora, Pair
 from .lora_use import LoraUse
 
@@ -107,11 +107,11 @@ class Restack:
         differing = self._differing(network)
         return bool(differing.merged or differing.beside)
 
-    def __call__(self, network: nn.Module) -> None:
+    def __call__(self, network: nn.Module, check: Check = no_check) -> None:
         """Change the network, whose weights must be in the places where they were built.
 
         Weights that differ are read anew from the base file and merged anew, so the result is that of a fresh build; a
-        weight that no LoRA changes any more is the file's own memory again.
+        weight that no LoRA changes any more is the file's own memory again. `check` is called between two weights.
 
         Raises:
             ModelFileError: a LoRA cannot be put on it; the network is then half changed and of no use.
@@ -121,6 +121,7 @@ class Restack:
             source = self.source()
             keys, _ = self.table.select(source.shapes())
             for name in differing.merged:
+                check()
                 assign(part, name, self.new(name, source.read(keys[name])))
         put_beside_layers(part, self.new, differing.beside)
         for name in differing.scales:

@@ -7,6 +7,8 @@ that it moves by itself: `comfy_cast_weights`, and functions applied to a weight
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,6 +72,29 @@ class CastGroupNorm(_CastAtUse, nn.GroupNorm):
         return F.group_norm(input, self.num_groups, *self.weight_and_bias(input), self.eps)
 
 
+class _MovedAtUse(_CastAtUse, nn.Module):
+    """Any other leaf: its own forward, with its parameters where the input is. Their dtype is its own affair."""
+
+    def forward(self, input: Tensor, *rest: Any) -> Tensor:
+        parameters: dict[str, Any] = self._parameters
+        there = dict(parameters)
+        functions = {"weight": self.weight_function, "bias": self.bias_function}
+        try:
+            for name, tensor in there.items():
+                if tensor is not None:
+                    parameters[name] = _moved(tensor, input, functions.get(name, ()))
+            return super().forward(input, *rest)
+        finally:
+            parameters.update(there)
+
+
+def _moved(tensor: Tensor, like: Tensor, functions: _Functions) -> Tensor:
+    tensor = tensor.to(like.device)
+    for function in functions:
+        tensor = function(tensor)
+    return tensor
+
+
 _SWAPS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: CastLinear,
     nn.Conv1d: CastConv1d,
@@ -81,12 +106,26 @@ _SWAPS: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def cast_at_use(network: nn.Module) -> nn.Module:
-    """Swap every leaf layer of `network` for its casting twin, in place; the weights themselves stay as they are."""
+    """Swap every leaf layer of `network` for its casting twin, in place; the weights themselves stay as they are.
+
+    Norms, embeddings and what else has parameters of its own and nothing below it keep their forward.
+    """
     for module in network.modules():
-        twin = _SWAPS.get(type(module))
-        if twin is not None:
+        if _is_leaf(module):
             # The twins add behaviour and no state but two lists: changing the class keeps weights where they are.
-            module.__class__ = twin
+            module.__class__ = _twin(type(module))
             module.weight_function = []
             module.bias_function = []
+            for name in {"weight", "bias"} - module._parameters.keys():  # ComfyUI asks each twin for both
+                module.register_parameter(name, None)
     return network
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    has_parameters = any(parameter is not None for parameter in module._parameters.values())
+    return has_parameters and not module._modules and not isinstance(module, _CastAtUse)
+
+
+@cache
+def _twin(kind: type[nn.Module]) -> type[nn.Module]:
+    return _SWAPS.get(kind) or type(f"Moved{kind.__name__}", (_MovedAtUse, kind), {})

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoint.gemma import load_vision, read_vision_config
+from ..checkpoint.load import Check, no_check
 from ..checkpoint.reader import Checkpoint
 from ..config.vision import VisionConfig
 from ..errors import LTX2Error
@@ -35,8 +36,8 @@ class VisionRecipe(Recipe):
         file = text_encoder.file
         return cls(file, read_vision_config(Checkpoint.open(file.path)), text_encoder.release)
 
-    def build(self) -> GemmaVision:
-        return load_vision(Checkpoint.open(self.file.path), self.config)
+    def build(self, check: Check = no_check) -> GemmaVision:
+        return load_vision(Checkpoint.open(self.file.path), self.config, check)
 
 
 def picture_pixels(image: Tensor, size: int) -> Tensor:

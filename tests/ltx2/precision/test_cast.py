@@ -46,3 +46,63 @@ def test_layers_have_lists_of_their_own():
     first, second = cast_at_use(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
     first.weight_function.append(lambda weight: weight)
     assert second.weight_function == []
+
+
+class Scale(nn.Module):
+    """A leaf with parameters of other names."""
+
+    def __init__(self):
+        super().__init__()
+        self.amount = nn.Parameter(torch.full((3,), 2.0))
+
+    def forward(self, x):
+        return x * self.amount.to(x)
+
+
+LEAVES = {
+    "norm": (lambda: nn.LayerNorm(3), torch.randn(2, 3)),
+    "embedding": (lambda: nn.Embedding(5, 3), torch.tensor([4, 0])),
+    "scale": (Scale, torch.randn(2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_other_leaves_take_part_and_keep_their_numbers(name):
+    make, x = LEAVES[name]
+    layer = make()
+    expected, names = layer(x), list(layer.state_dict())
+    casting = cast_at_use(nn.Sequential(layer))[0]
+    assert torch.equal(casting(x), expected)
+    assert (casting.comfy_cast_weights, casting.weight_function, casting.bias_function) == (False, [], [])
+    assert hasattr(casting, "weight")
+    assert hasattr(casting, "bias")
+    assert list(casting.state_dict()) == names
+    assert isinstance(casting, type(make()))
+
+
+@pytest.mark.parametrize("name", ["norm", "embedding"])
+def test_parameters_of_other_leaves_go_where_the_input_is(name):
+    """The meta device plays the part of a GPU: mixing it with another is an error."""
+    make, x = LEAVES[name]
+    casting = cast_at_use(nn.Sequential(make()))[0]
+    assert casting(x.to("meta")).is_meta
+    assert {tensor.device.type for tensor in casting.parameters()} == {"cpu"}
+
+
+def test_functions_change_the_weight_of_other_leaves_at_use_only():
+    layer = cast_at_use(nn.Sequential(nn.LayerNorm(3)))[0]
+    x = torch.randn(2, 3)
+    before = layer(x)
+    layer.weight_function.append(lambda weight: weight * 0)
+    layer.bias_function.append(lambda bias: bias + 1)
+    assert torch.equal(layer(x), torch.ones(2, 3))
+    layer.weight_function, layer.bias_function = [], []
+    assert torch.equal(layer(x), before)
+
+
+def test_what_is_swapped_is_not_swapped_again():
+    network = cast_at_use(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+    kinds = [type(layer) for layer in network]
+    network[0].weight_function.append(torch.neg)
+    assert [type(layer) for layer in cast_at_use(network)] == kinds
+    assert network[0].weight_function == [torch.neg]
