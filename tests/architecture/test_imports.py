@@ -27,6 +27,7 @@ LIBRARY = {
     "encoding": "geometry media networks runtime latents",
     "editing": "geometry tokens conditioning latents",
     "storage": "geometry media conditioning sampling latents",
+    "interop": "geometry config tokens networks sampling latents",
     "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}

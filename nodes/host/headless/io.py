@@ -22,6 +22,8 @@ from .schema import ComfyNode, Hidden, NodeOutput, Schema
 
 AnyType = Custom("*")
 Audio = Custom("AUDIO")
+Conditioning = Custom("CONDITIONING")
+Guider = Custom("GUIDER")
 Image = Custom("IMAGE")
 Latent = Custom("LATENT")
 Mask = Custom("MASK")
@@ -36,9 +38,11 @@ __all__ = [
     "Combo",
     "ComfyNode",
     "ComfyTypeIO",
+    "Conditioning",
     "Custom",
     "Float",
     "FolderType",
+    "Guider",
     "Hidden",
     "Image",
     "Input",
