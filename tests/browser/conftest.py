@@ -132,23 +132,28 @@ def static_folder(frontend: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def server_module():
-    """server.py, which pytest does not import by itself."""
-    spec = importlib.util.spec_from_file_location("ltx2_browser_server", Path(__file__).with_name("server.py"))
+def load(name: str) -> Any:
+    """The module of this name in this folder: pytest does not import it by itself."""
+    spec = importlib.util.spec_from_file_location(f"ltx2_browser_{name}", Path(__file__).with_name(f"{name}.py"))
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="session")
-def start_server(server_module, folders, object_info) -> Iterator[Callable[[str], Any]]:
-    """`start_server("newest")` starts a server with that frontend; they run until the tests end."""
+def serve() -> Callable[..., Any]:
+    """`with serve(static, pack, folders, object_info, queue) as server` runs a server."""
+    return load("server").serve
+
+
+@pytest.fixture(scope="session")
+def start_server(serve, folders, object_info) -> Iterator[Callable[[str], Any]]:
+    """`start_server("newest")` starts a server with that frontend that runs nothing; they stay until the tests end."""
     with ExitStack() as stack:
 
         def start(frontend: str) -> Any:
             static = static_folder(frontend)
-            return stack.enter_context(server_module.serve(static, ROOT / "web", folders / "input", object_info))
+            return stack.enter_context(serve(static, ROOT, {"input": folders / "input"}, object_info))
 
         yield start
 
@@ -257,3 +262,27 @@ def saved_video(tiny_models, tmp_path_factory):
             graph = graph.with_value("Canvas", name, value, infos)
         (file,) = saved_files(run_graph(executor, graph), folder)
     return file, graph
+
+
+@pytest.fixture(scope="session")
+def runner(tiny_models, tmp_path_factory):
+    """What runs graphs on the tiny set of release 2.3."""
+    base = tmp_path_factory.mktemp("run")
+    write_inputs(base / "input")
+    with load("runner").runner(tiny_models("2.3"), base / "input", base / "output") as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=LOOKS, ids=str)
+def run_canvas(request, serve, runner, open_canvas) -> Iterator[Canvas]:
+    """A canvas like `canvas`, whose server runs what is queued."""
+    folders = runner.host.folders
+    served = {"input": folders.input, "output": folders.output, "temp": folders.temp}
+    infos = runner.object_info()
+    for info in infos.values():
+        info["python_module"] = "nodes"
+    with serve(static_folder(request.param.frontend), ROOT, served, infos, runner.queue) as server:
+        runner.send, runner.send_bytes = server.send, server.send_bytes
+        canvas = open_canvas(server, request.param)
+        yield canvas
+        canvas.page.close()

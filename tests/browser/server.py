@@ -1,4 +1,7 @@
-"""A ComfyUI server as far as its frontend needs one to open workflows: static files, settings, nodes, a websocket."""
+"""A ComfyUI server as far as its frontend needs one: static files, settings, nodes, templates, blueprints, a websocket.
+
+With a runner it runs what is queued; without one it takes every graph and runs none.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import base64
 import hashlib
 import json
 import mimetypes
+import struct
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 PACK = "comfyui-ltx2"
+TEXT, BINARY = 1, 2  # kinds of websocket frames
+SIZES = [(126, ">B", ()), (1 << 16, ">BH", (126,)), (1 << 63, ">BQ", (127,))]
 WEBSOCKET_KEY = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # of RFC 6455
 # What the frontend asks for at its start besides the nodes; nothing of it matters to a workflow.
 EMPTY = {
@@ -37,13 +44,25 @@ EMPTY = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `static` (the frontend), the pack's `web` folder, `inputs`, `object_info` and `settings`."""
+    """Serves `static` (the frontend), the pack's web files, `folders` (input, output, temp), `object_info`, `settings`.
+
+    `send` and `send_bytes` reach every browser that is connected.
+    """
 
     daemon_threads = True
 
-    def __init__(self, static: Path, web: Path, inputs: Path, object_info: Mapping[str, Any]):
+    def __init__(
+        self,
+        static: Path,
+        pack: Path,
+        folders: Mapping[str, Path],
+        object_info: Mapping[str, Any],
+        queue: Callable[[Mapping[str, Any]], tuple[int, Any]] = lambda _: (200, {}),
+    ):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.static, self.web, self.inputs = static, web, inputs
+        self.static, self.pack, self.folders, self.queue = static, pack, folders, queue
+        self.sockets: list[Socket] = []
+        web = pack / "web"
         self.settings: dict[str, Any] = {
             "Comfy.TutorialCompleted": True,
             "Comfy.Workflow.ShowMissingModelsWarning": False,
@@ -56,10 +75,43 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
     def file(self, path: str) -> Path | None:
-        own = f"/extensions/{PACK}/"
-        folder, name = (self.web, path.removeprefix(own)) if path.startswith(own) else (self.static, path.lstrip("/"))
-        file = (folder / (name or "index.html")).resolve()
-        return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
+        """The frontend's file at this path, or the pack's."""
+        own = {f"/extensions/{PACK}/": "web", f"/api/workflow_templates/{PACK}/": "workflows"}
+        for start, name in own.items():
+            if path.startswith(start):
+                return within(self.pack / name, path.removeprefix(start))
+        return within(self.static, path.lstrip("/") or "index.html")
+
+    def send(self, kind: str, data: Any) -> None:
+        self._send(TEXT, json.dumps({"type": kind, "data": data}).encode())
+
+    def send_bytes(self, data: bytes) -> None:
+        self._send(BINARY, data)
+
+    def _send(self, kind: int, data: bytes) -> None:
+        for socket in list(self.sockets):
+            socket.send(kind, data)
+
+
+def within(folder: Path, name: str) -> Path | None:
+    file = (folder / name).resolve()
+    return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
+
+
+@dataclass(eq=False)
+class Socket:
+    """The server's end of one websocket (RFC 6455); frames are never split."""
+
+    handler: Handler
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, kind: int, data: bytes) -> None:
+        number = len(data)  # in one byte, two or eight: as few as will do
+        form, mark = next((f, m) for limit, f, m in SIZES if number < limit)
+        size = struct.pack(form, *mark, number)
+        with self.lock, suppress(OSError):  # the browser may have left
+            self.handler.wfile.write(bytes([0x80 | kind]) + size + data)
+            self.handler.wfile.flush()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -79,8 +131,7 @@ class Handler(BaseHTTPRequestHandler):
         if route in self.server.answers:
             return self._json(self.server.answers[route])
         if route == "/view":
-            given = self.server.inputs / Path(parse_qs(address.query)["filename"][0]).name
-            return self._answer(200, given.read_bytes(), mimetypes.guess_type(given.name)[0] or "")
+            return self._view({name: values[0] for name, values in parse_qs(address.query).items()})
         file = self.server.file(path)
         if file is not None:
             kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0]
@@ -90,13 +141,24 @@ class Handler(BaseHTTPRequestHandler):
         return self._answer(404, b"{}", "application/json")
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._json({})
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.removeprefix("/api") == "/prompt":
+            status, answer = self.server.queue(json.loads(body))
+            return self._answer(status, json.dumps(answer).encode(), "application/json")
+        return self._json({})
 
     do_PUT = do_DELETE = do_POST
 
     def log_message(self, *_: Any) -> None:
         """Silent: pytest's output is for tests."""
+
+    def _view(self, query: Mapping[str, str]) -> None:
+        """A file of the input, output or temp folder."""
+        folder = self.server.folders[query.get("type", "output")]
+        file = within(folder / query.get("subfolder", ""), query["filename"])
+        if file is None:
+            return self._answer(404, b"{}", "application/json")
+        return self._answer(200, file.read_bytes(), mimetypes.guess_type(file.name)[0] or "")
 
     def _json(self, value: Any) -> None:
         self._answer(200, json.dumps(value).encode(), "application/json")
@@ -116,20 +178,20 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", base64.b64encode(digest).decode())
         self.end_headers()
-        data = {"status": {"exec_info": {"queue_remaining": 0}}, "sid": "test"}
-        text = json.dumps({"type": "status", "data": data}).encode()
-        assert len(text) < 126, "longer texts need a longer header"
-        self.wfile.write(bytes([0x81, len(text)]) + text)
-        self.wfile.flush()
+        socket = Socket(self)
+        hello = {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 0}}, "sid": "test"}}
+        socket.send(TEXT, json.dumps(hello).encode())
+        self.server.sockets.append(socket)
         while self.connection.recv(4096):
             pass
+        self.server.sockets.remove(socket)
         self.close_connection = True
 
 
 @contextmanager
-def serve(static: Path, web: Path, inputs: Path, object_info: Mapping[str, Any]) -> Iterator[Server]:
-    """Run a server on a free port of this machine."""
-    with Server(static, web, inputs, object_info) as server:
+def serve(*args: Any, **options: Any) -> Iterator[Server]:
+    """Run a server on a free port of this machine; arguments are Server's."""
+    with Server(*args, **options) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
