@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         logging.basicConfig(format="%(levelname)s: %(message)s")
         logging.getLogger("ltx2").setLevel(logging.INFO if arguments.debug else logging.WARNING)
-        arguments.command(arguments)
-        return OK
+        return arguments.command(arguments) or OK
     except KeyboardInterrupt:
         print("ltx2: cancelled", file=sys.stderr)
         return INTERRUPTED
@@ -65,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show log messages and tracebacks")
     host = argparse.ArgumentParser(add_help=False)
     text = "model folder in ComfyUI's layout (default: $LTX2_MODELS or ./models)"
-    host.add_argument("--models", type=Path, default=_default_models(), metavar="DIR", help=text)
+    host.add_argument("--models", type=Path, default=default_models(), metavar="DIR", help=text)
     host.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
     run = commands.add_parser("run", parents=[common, host], help="run a graph")
@@ -80,6 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--server", metavar="URL", help="run on this ComfyUI server, with its models and device")
     run.add_argument("--disable-metadata", action="store_true", help="write no workflow into saved files")
     run.set_defaults(command=_run)
+
+    batch = commands.add_parser("batch", parents=[common, host], help="run a graph for each row of a table")
+    batch.add_argument("graph", metavar="GRAPH", help="UI or API JSON file, or the name of a shipped workflow")
+    text = 'CSV with columns "NODE.INPUT", or JSONL with an object {"NODE.INPUT": value} a line'
+    batch.add_argument("rows", metavar="ROWS", type=Path, help=text)
+    batch.add_argument("--input", type=Path, default=Path("input"), metavar="DIR", help="where images are read")
+    text = "where files and manifest.jsonl are saved; what is done there is not done again (default: output)"
+    batch.add_argument("-o", "--output", type=Path, default=Path("output"), metavar="FOLDER", help=text)
+    batch.add_argument("--server", metavar="URL", help="run on this ComfyUI server, with its models and device")
+    text = "how many rows the server has in its queue at a time (default: 1)"
+    batch.add_argument("--in-flight", type=int, default=1, metavar="N", help=text)
+    batch.set_defaults(command=_batch)
 
     api = commands.add_parser("api", parents=[common], help="derive the API form of a UI workflow")
     api.add_argument("graph", metavar="FILE", type=Path)
@@ -104,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _default_models() -> Path:
+def default_models() -> Path:
     return Path(os.environ.get("LTX2_MODELS") or "models")
 
 
@@ -114,33 +125,41 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if arguments.server is not None:
+        from .cli_server import run_on_server
+
+        _save(arguments, lambda output: run_on_server(output, arguments))
+        return
     from .nodes.host.headless.cancellation import Cancellation
 
     cancellation = Cancellation()
     with cancellation.on_sigint():
-        if arguments.file is None:
-            for file in _run_into(arguments.output, arguments, cancellation):
-                print(file)
-            return
-        file = arguments.file
+        _save(arguments, lambda output: _run_here(output, arguments, cancellation))
+
+
+def _save(arguments: argparse.Namespace, run: Callable[[Path], list[Path]]) -> None:
+    """Have `run` save files into the folder that it is given, and print their names."""
+    if arguments.file is None:
+        for file in run(arguments.output):
+            print(file)
+        return
+    file = arguments.file
+    _refuse_overwriting(file, arguments.force)
+    if file.suffix.lower() != ".mp4":
+        raise LTX2Error(f"a video is saved as .mp4; got '{file}'; choose a name that ends so")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Saved beside its destination first, so that it gets there in one step or not at all.
+    with tempfile.TemporaryDirectory(prefix=".ltx2-", dir=file.parent) as staging:
+        saved = run(Path(staging))
+        if len(saved) != 1:
+            raise LTX2Error(f"-o takes a graph that saves one file; this one saved {len(saved)}; leave -o out")
         _refuse_overwriting(file, arguments.force)
-        if file.suffix.lower() != ".mp4":
-            raise LTX2Error(f"a video is saved as .mp4; got '{file}'; choose a name that ends so")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Saved beside its destination first, so that it gets there in one step or not at all.
-        with tempfile.TemporaryDirectory(prefix=".ltx2-", dir=file.parent) as staging:
-            saved = _run_into(Path(staging), arguments, cancellation)
-            if len(saved) != 1:
-                raise LTX2Error(f"-o takes a graph that saves one file; this one saved {len(saved)}; leave -o out")
-            _refuse_overwriting(file, arguments.force)
-            saved[0].replace(file)
-        print(file)
+        saved[0].replace(file)
+    print(file)
 
 
-def _run_into(output: Path, arguments: argparse.Namespace, cancellation: Cancellation) -> list[Path]:
+def _run_here(output: Path, arguments: argparse.Namespace, cancellation: Cancellation) -> list[Path]:
     """Run the graph with `output` as the output folder; the files that it saved."""
-    if arguments.server is not None:
-        return _run_on_server(output, arguments, cancellation)
     from .nodes.host.headless.folders import user_cache
     from .nodes.host.headless.session import run_graph, saved_files, session
 
@@ -151,55 +170,34 @@ def _run_into(output: Path, arguments: argparse.Namespace, cancellation: Cancell
         "cancellation": cancellation,
     }
     with session(arguments.models, arguments.input, output, **options) as executor:
-        graph = _changed(_read(arguments.graph, executor), arguments, executor)
+        graph = changed(read_named(arguments.graph, executor), arguments, executor)
         plan = executor.validate(graph.prompt)
         if arguments.file is not None:
-            _require_one_output(plan.outputs)
+            require_one_output(plan.outputs)
         return saved_files(run_graph(executor, graph), output)
 
 
-def _run_on_server(output: Path, arguments: argparse.Namespace, cancellation: Cancellation) -> list[Path]:
-    from .client import Client, Status
-
-    if arguments.models != _default_models() or arguments.device != "auto" or arguments.disable_metadata:
-        raise LTX2Error(
-            "with --server, models, device and metadata are the server's; got --models, --device or "
-            "--disable-metadata; leave them out"
-        )
-    shown = None
-
-    def show(status: Status) -> None:
-        nonlocal shown
-        cancellation.check()
-        if status != shown:
-            ahead = f", {status.ahead} ahead" if status.ahead else ""
-            print(f"{arguments.server}: {status.state}{ahead}", file=sys.stderr)
-            shown = status
-
-    client = Client(arguments.server)
-    graph = _changed(_read(arguments.graph, client), arguments, client)
-    if arguments.file is not None:
-        infos, prompt = client.infos(), graph.prompt
-        classes = {id: infos.get(node.get("class_type", "")) for id, node in prompt.items()}
-        _require_one_output([id for id, info in classes.items() if info is not None and info.is_output_node])
-    return client.run(graph, output, arguments.input, show)
-
-
-def _require_one_output(nodes: Sequence[str]) -> None:
+def require_one_output(nodes: Sequence[str]) -> None:
     if len(nodes) != 1:
         raise LTX2Error(f"-o takes a graph with one output node; nodes {', '.join(nodes)} are; leave -o out")
 
 
-def _read(name: str, executor: Executor | Client) -> Graph:
+def read_named(name: str, executor: Executor | Client) -> Graph:
+    """The graph of a file, or of a shipped workflow's name."""
     from .nodes.host.graph.document import read_graph
+
+    return read_graph(path_of(name), executor.infos())
+
+
+def path_of(name: str) -> Path:
+    """The file that GRAPH means on the command line."""
     from .nodes.host.graph.packaged import find_workflow
 
     looks_like_file = name.endswith(".json") or os.sep in name
-    path = Path(name) if looks_like_file or Path(name).is_file() else find_workflow(name)
-    return read_graph(path, executor.infos())
+    return Path(name) if looks_like_file or Path(name).is_file() else find_workflow(name)
 
 
-def _changed(graph: Graph, arguments: argparse.Namespace, executor: Executor | Client) -> Graph:
+def changed(graph: Graph, arguments: argparse.Namespace, executor: Executor | Client) -> Graph:
     """The graph with --seed and then each --set applied."""
     from .nodes.host.graph.document import Text
 
@@ -223,6 +221,12 @@ def _refuse_overwriting(file: Path, force: bool) -> None:
         raise LTX2Error(
             f"{file} exists and is kept; choose another name" + ("" if file.is_dir() else " or give --force")
         )
+
+
+def _batch(arguments: argparse.Namespace) -> int:
+    from .cli_server import run_batch
+
+    return FAILED if run_batch(arguments) else OK
 
 
 def _api(arguments: argparse.Namespace) -> None:

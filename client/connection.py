@@ -55,8 +55,9 @@ class Connection:
         if not timeout > 0:
             raise LTX2Error(f"timeout must be above 0 seconds; got {timeout}")
         self.timeout = timeout
+        self.is_this_machine = _is_this_machine(parts.hostname)
         # A proxy of the environment cannot reach this machine's own addresses.
-        handlers = [urllib.request.ProxyHandler({})] if _is_this_machine(parts.hostname) else []
+        handlers = [urllib.request.ProxyHandler({})] if self.is_this_machine else []
         self._open = urllib.request.build_opener(*handlers).open
 
     def get(self, path: str) -> Any:

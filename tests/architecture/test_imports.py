@@ -31,7 +31,8 @@ LIBRARY = {
     "tiny": "config networks checkpoint recipe",
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
-OPTIONAL = {"sentencepiece"}  # ComfyUI depends on it; the pack says what to do where it is missing
+# ComfyUI depends on the first, the client's progress on the second; what misses one says what to do.
+OPTIONAL = {"sentencepiece", "websockets"}
 COMFYUI = {
     "comfy",
     "comfy_api",

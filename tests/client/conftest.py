@@ -37,6 +37,7 @@ def module(pack, monkeypatch):
 @pytest.fixture
 def server(tmp_path):
     """A running ComfyUI of a hundred lines; see small_server.py."""
+    load("small_socket", Path(__file__).with_name("small_socket.py"))
     small = load("small_server", Path(__file__).with_name("small_server.py"))
     with small.SmallServer(tmp_path / "server") as server:
         yield server

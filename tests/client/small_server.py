@@ -1,12 +1,14 @@
 """A ComfyUI of three node classes: Text (text, size 8 to 64), Picture (a file to upload) and Save, an output node.
 
-Text fails on "broken". A graph begins when `gate` is set, and may then be interrupted before its first node.
+Text fails on "broken" and does three steps with a preview each; one that ran before is cached. A graph begins when
+`gate` is set, and may then be interrupted before its first node.
 """
 
 from __future__ import annotations
 
 import email.parser
 import json
+import struct
 import threading
 import time
 import urllib.parse
@@ -14,12 +16,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from small_socket import SmallSocket
+
 NAMES = {"Text": "Write", "Picture": "Picture", "Save": "Save"}
 INPUTS = {
     "Text": {"text": ["STRING", {}], "size": ["INT", {"min": 8, "max": 64, "default": 8}]},
     "Picture": {"image": [["example.png"], {"image_upload": True}]},
     "Save": {"text": ["STRING", {}], "prefix": ["STRING", {"default": "clips/text"}]},
 }
+STEPS, PICTURE = 3, b"\xff\xd8\xff picture"
 OBJECT_INFO = {
     name: {
         "name": name,
@@ -34,11 +39,14 @@ OBJECT_INFO = {
 
 class SmallServer:
     """`faults` are what goes wrong with the next POSTs of graphs and GETs of files: "lose the answer", "lose the
-    request", "bad gateway", "cut the file". `posts` are the ids of the graphs that arrived."""
+    request", "bad gateway", "cut the file". `posts` are the ids of the graphs that arrived, `cancels` the addresses of
+    requests to cancel. `websockets` is "taken", "refused" or "unheard" (taken, and then nothing is sent); `sockets` are
+    those of each client, the last one being told. ComfyUI has jobs since 0.26 (`has_jobs`)."""
 
     def __init__(self, folder: Path):
         self.folder, self.faults, self.posts, self.interrupts = folder, [], [], 0
         self.pending, self.running, self.history = [], [], {}
+        self.websockets, self.sockets, self.has_jobs, self.cancels, self._cached = "taken", {}, True, [], set()
         self.gate, self._lock, self._stop = threading.Event(), threading.Lock(), threading.Event()
         self.gate.set()
         for name in ("input", "output"):
@@ -56,6 +64,7 @@ class SmallServer:
 
     def __exit__(self, *_):
         self._stop.set()
+        self.drop()
         self._http.shutdown()
         self._http.server_close()
         for thread in self._threads:
@@ -73,7 +82,9 @@ class SmallServer:
                 error |= {"type": "prompt_no_outputs", "message": "Prompt has no outputs"}
             return 400, {"error": error, "node_errors": report}
         with self._lock:
-            self.pending.append([len(self.posts), body["prompt_id"], body["prompt"], body["extra_data"], good])
+            extra = {**body["extra_data"], "client_id": body.get("client_id")}
+            self.pending.append([len(self.posts), body["prompt_id"], body["prompt"], extra, good])
+        self.tell_queue()
         return 200, {"prompt_id": body["prompt_id"], "number": len(self.posts), "node_errors": report}
 
     @staticmethod
@@ -96,6 +107,38 @@ class SmallServer:
     def interrupt(self, prompt_id: str) -> None:
         self.interrupts += any(item[1] == prompt_id for item in self.running)
 
+    def listen(self, client_id: str, socket: SmallSocket) -> None:
+        """A client's websocket, from its first byte to its last."""
+        socket.accept()
+        self.sockets.setdefault(client_id, []).append(socket)
+        if self.websockets == "taken":
+            socket.send({"type": "status", "data": {"status": {}, "sid": client_id}})
+        socket.serve()
+
+    def drop(self) -> None:
+        """Every websocket breaks."""
+        for socket in [each for sockets in list(self.sockets.values()) for each in sockets]:
+            socket.drop()
+
+    def restart(self) -> None:
+        """What runs, waits and was is forgotten; files stay."""
+        self.drop()
+        with self._lock:
+            self.pending, self.history = [], {}
+            self._is_restarted = True
+        self.gate.set()
+
+    def tell_queue(self) -> None:
+        for client_id in list(self.sockets):
+            self._send(client_id, {"type": "status", "data": {"status": {}}})
+
+    def _tell(self, item: list, kind: str, **data: Any) -> None:
+        self._send(item[3]["client_id"], {"type": kind, "data": {**data, "prompt_id": item[1]}})
+
+    def _send(self, client_id: str, message: Any) -> None:
+        if self.websockets == "taken" and client_id in self.sockets:
+            self.sockets[client_id][-1].send(message)
+
     def _work(self) -> None:
         while not self._stop.is_set():
             with self._lock:
@@ -104,30 +147,54 @@ class SmallServer:
             if not self.running:
                 time.sleep(0.005)
                 continue
-            before = self.interrupts
+            item, before, self._is_restarted = self.running[0], self.interrupts, False
+            self.tell_queue()
+            self._tell(item, "execution_start")
+            self._tell(item, "execution_cached", nodes=sorted(self._known(item)))
             while not self.gate.is_set() and self.interrupts == before and not self._stop.is_set():
                 time.sleep(0.005)
-            status, outputs = self._execute(self.running[0], self.interrupts > before)
+            status, outputs = self._execute(item, self.interrupts > before)
+            for kind, data in status["messages"][-1:]:
+                self._tell(item, kind, **data)
             with self._lock:
                 item = self.running.pop()
-                self.history[item[1]] = {"prompt": item, "status": status, "outputs": outputs}
+                if not self._is_restarted:
+                    self.history[item[1]] = {"prompt": item, "status": status, "outputs": outputs}
+            self.tell_queue()
+
+    def _known(self, item: list) -> set[str]:
+        """The Text nodes that ran before."""
+        return {id for id, node in item[2].items() if node["class_type"] == "Text" and str(node) in self._cached}
 
     def _execute(self, item: list, is_interrupted: bool) -> tuple[dict, dict]:
-        prompt, outputs = item[2], {}
+        prompt, outputs, known = item[2], {}, self._known(item)
+        messages = [["execution_cached", {"nodes": sorted(known)}]]
         for id in item[4]:
             source = prompt[id]["inputs"]["text"][0]
-            at = {"prompt_id": item[1], "node_id": source, "node_type": "Text"}
+            at = {"node_id": source, "node_type": "Text"}
             if is_interrupted:
-                return {"status_str": "error", "messages": [["execution_interrupted", at]]}, {}
+                return {"status_str": "error", "messages": [*messages, ["execution_interrupted", at]]}, {}
             if prompt[source]["inputs"].get("text") == "broken":
                 at |= {"exception_type": "RuntimeError", "exception_message": "it is broken\n"}
-                return {"status_str": "error", "messages": [["execution_error", at]]}, {}
+                return {"status_str": "error", "messages": [*messages, ["execution_error", at]]}, {}
+            if source not in known:
+                self._text(item, source)
+            self._tell(item, "executing", node=id, display_node=id)
             file = self.folder / "output" / f"{prompt[id]['inputs']['prefix']}_{len(self.posts):05}_.mp4"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps([prompt[source]["inputs"], item[3]]))
             entry = {"filename": file.name, "subfolder": file.parent.relative_to(self.folder / "output").as_posix()}
             outputs[id] = {"images": [{**entry, "type": "output"}], "animated": [True], "text": ["done"]}
-        return {"status_str": "success", "messages": [["execution_success", {}]]}, outputs
+            self._tell(item, "executed", node=id, display_node=id, output=outputs[id])
+        return {"status_str": "success", "messages": [*messages, ["execution_success", {}]]}, outputs
+
+    def _text(self, item: list, node: str) -> None:
+        self._tell(item, "executing", node=node, display_node=node)
+        about = json.dumps({"node_id": node, "display_node_id": node, "prompt_id": item[1]}).encode()
+        for step in range(1, STEPS + 1):
+            self._tell(item, "progress", node=node, value=step, max=STEPS)
+            self._send(item[3]["client_id"], struct.pack(">II", 4, len(about)) + about + PICTURE)
+        self._cached.add(str(item[2][node]))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -156,6 +223,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer({"queue_running": comfy.running, "queue_pending": comfy.pending})
         elif route == "history":
             self.answer({key: value for key, value in list(comfy.history.items()) if key == rest[0]})
+        elif route == "ws" and comfy.websockets != "refused":
+            self.close_connection = True
+            comfy.listen(query["clientId"], SmallSocket(self))
         elif route == "view" and comfy.path(query).exists():
             data = comfy.path(query).read_bytes()
             is_cut = comfy.faults[:1] == ["cut the file"] and comfy.faults.pop(0)
@@ -176,6 +246,14 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(b"", 502)
             status, answer = comfy.queue(body) if fault != "lose the request" else (0, None)
             return None if fault else self.answer(answer, status)
+        comfy.cancels.append(self.path)
+        if self.path.startswith("/api/jobs/"):
+            if not comfy.has_jobs:
+                return self.answer(b"", 405)
+            job = self.path.split("/")[3]
+            comfy.delete([job])
+            comfy.interrupt(job)
+            return self.answer({"cancelled": True})
         actions = {"/queue": lambda: comfy.delete(body["delete"]), "/interrupt": lambda: comfy.interrupt(**body)}
         actions[self.path]()
         return self.answer(b"")

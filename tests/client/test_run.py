@@ -139,8 +139,8 @@ def test_without_a_server_the_same_call_runs_here(module, own_nodes, workflow):
 def test_ctrl_c_cancels_on_the_server(module, client, server, workflow):
     server.gate.clear()
 
-    def progress(status):
-        if status.state == "running":
+    def progress(event):
+        if event == module.Status("running"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -148,7 +148,7 @@ def test_ctrl_c_cancels_on_the_server(module, client, server, workflow):
     while not server.history:
         time.sleep(0.005)
     (entry,) = server.history.values()
-    assert entry["status"]["messages"][0][0] == "execution_interrupted"
+    assert entry["status"]["messages"][-1][0] == "execution_interrupted"
 
 
 def test_the_command_runs_on_a_server(ltx2, server, workflow):
