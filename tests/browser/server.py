@@ -34,9 +34,7 @@ EMPTY = {
     "/history": {},
     "/userdata": [],
     "/v2/userdata": [],
-    "/global_subgraphs": {},
     "/experiment/models": [],
-    "/workflow_templates": {},
     "/embeddings": [],
     "/userdata/comfy.templates.json": [],
     "/internal/folder_paths": {},
@@ -68,7 +66,9 @@ class Server(ThreadingHTTPServer):
             "Comfy.Workflow.ShowMissingModelsWarning": False,
         }
         scripts = [f"/extensions/{PACK}/{path.relative_to(web).as_posix()}" for path in sorted(web.rglob("*.js"))]
-        self.answers = {**EMPTY, "/object_info": object_info, "/extensions": scripts}
+        workflows = sorted(path.stem for path in (pack / "workflows").glob("*.json"))
+        own = {"/extensions": scripts, "/workflow_templates": {PACK: workflows}, **blueprints(pack / "subgraphs")}
+        self.answers: dict[str, Any] = {**EMPTY, "/object_info": object_info, **own}
 
     @property
     def url(self) -> str:
@@ -91,6 +91,15 @@ class Server(ThreadingHTTPServer):
     def _send(self, kind: int, data: bytes) -> None:
         for socket in list(self.sockets):
             socket.send(kind, data)
+
+
+def blueprints(folder: Path) -> dict[str, Any]:
+    """ComfyUI's answers about the pack's blueprints: their list, and each of them."""
+    info = {"source": "custom_node", "info": {"node_pack": f"custom_nodes.{PACK}"}}
+    listed = {f"id{number}": path for number, path in enumerate(sorted(folder.glob("*.json")))}
+    entries = {id: {"name": path.stem, **info} for id, path in listed.items()}
+    each = {f"/global_subgraphs/{id}": {**entries[id], "data": path.read_text()} for id, path in listed.items()}
+    return {"/global_subgraphs": entries, **each}
 
 
 def within(folder: Path, name: str) -> Path | None:

@@ -170,13 +170,11 @@ def test_unknown_classes_and_surplus_widgets_are_reported_together(to_api):
     assert "at most 6 widget values; it has 9" in str(caught.value)
 
 
-def test_broken_links_and_subgraphs_are_refused(to_api):
+def test_broken_links_are_refused(to_api):
     made = workflow()
     made["links"] = made["links"][1:]
     with pytest.raises(ValueError, match="link 1 is not"):
         to_api(made)
-    with pytest.raises(ValueError, match="no subgraphs"):
-        to_api(workflow() | {"definitions": {"subgraphs": [{"id": "x"}]}})
     with pytest.raises(ValueError, match="circle"):
         to_api(changed(3, inputs=[{"name": "", "type": "*", "link": 3}]))
 

@@ -53,7 +53,7 @@ def packages(root: Path) -> set[str]:
 def test_it_holds_all_of_the_pack(archive, root):
     for name in (*DOCUMENTS, *READ_BY_INSTALLERS, "__init__.py", "__main__.py", "cli.py"):
         assert name in archive, name
-    for folder in ("client", "ltx2", "nodes", "web", "workflows", "locales", "docs"):
+    for folder in ("client", "ltx2", "nodes", "web", "workflows", "subgraphs", "locales", "docs"):
         tracked = listed(root, "--", folder)
         assert tracked, folder
         assert tracked <= archive, folder

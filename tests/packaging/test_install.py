@@ -16,6 +16,7 @@ DATA = [
     "workflows/*.json",
     "workflows/*.jpg",
     "workflows/api/*.json",
+    "subgraphs/*.json",
     "web/**/*",
     "locales/**/*.json",
     "ltx2/**/*.json",

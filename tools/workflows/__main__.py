@@ -1,4 +1,4 @@
-"""Writes every shipped workflow with its API twin and its thumbnail into `workflows/`."""
+"""Writes every shipped workflow with its API twin and its thumbnail into `workflows/`, blueprints into `subgraphs/`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from comfyui_ltx2.nodes.host.graph.document import api_text, read_graph
 from comfyui_ltx2.nodes.host.headless.session import session
 
 from . import thumbnail
-from .graphs import GRAPHS
+from .blueprint import blueprint, text
+from .graphs import BLUEPRINTS, GRAPHS
 from .sheet import Sheet
 
-WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS, SUBGRAPHS = ROOT / "workflows", ROOT / "subgraphs"
 
 
 def main() -> None:
@@ -27,6 +29,9 @@ def main() -> None:
             twin = WORKFLOWS / "api" / file.name
             twin.parent.mkdir(exist_ok=True)
             twin.write_text(api_text(read_graph(file, executor.infos()).prompt), encoding="utf-8")
+        for name, draw in BLUEPRINTS.items():
+            sheet = Sheet(name, object_info)
+            (SUBGRAPHS / f"{name}.json").write_text(text(blueprint(sheet, *draw(sheet))), encoding="ascii")
 
 
 if __name__ == "__main__":

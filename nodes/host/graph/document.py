@@ -13,7 +13,8 @@ from typing import Any
 from ....ltx2.errors import LTX2Error
 from .problems import node_label, node_title
 from .schemas import InputInfo, NodeInfo, is_link
-from .ui import is_ui_workflow, to_api, widget_slots, widget_values
+from .setting import with_widget
+from .ui import is_ui_workflow, to_api
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ class Graph:
         value = parse(value, each) if isinstance(value, Text) else value
         prompt = copy.deepcopy(self.prompt)
         prompt[node_id]["inputs"][name] = {"__value__": value} if is_link(value) else value
-        workflow = None if self.workflow is None else _with_widget(self.workflow, node_id, info, name, value)
-        return Graph(prompt, workflow)
+        if self.workflow is None:
+            return Graph(prompt, None)
+        workflow = with_widget(self.workflow, self.prompt, node_id, info, name, value)
+        # One input of a subgraph may feed several widgets: then all of them changed.
+        return Graph(to_api(workflow, infos) if ":" in node_id else prompt, workflow)
 
 
 class Text(str):
@@ -129,39 +133,3 @@ def _title(prompt: Mapping[str, Any], node_id: str, infos: Mapping[str, NodeInfo
 
 def _listed(names: list[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
-
-
-def _with_widget(workflow: dict[str, Any], node_id: str, info: NodeInfo, name: str, value: Any) -> dict[str, Any]:
-    """A copy of a UI workflow in which one widget holds `value` and nothing is linked to it."""
-    workflow = copy.deepcopy(workflow)
-    node = next(node for node in workflow["nodes"] if str(node["id"]) == node_id)
-    values = widget_values(node, info)
-    assert isinstance(values, dict), "the workflow was converted before"
-    if isinstance(node.get("widgets_values"), dict):
-        node["widgets_values"][name] = value
-    else:
-        saved = node.get("widgets_values") or []
-        slots = widget_slots(info)
-        fresh = [values[each.name] if each is not None else "fixed" for each in slots]
-        node["widgets_values"] = saved + fresh[len(saved) :]
-        index = next((i for i, each in enumerate(slots) if each is not None and each.name == name), None)
-        if index is not None:  # a forced input has no widget to show the value
-            node["widgets_values"][index] = value
-    if isinstance(node.get("widgets_values_named"), dict):
-        node["widgets_values_named"][name] = value
-    for each in node.get("inputs") or []:
-        if each["name"] == name and each.get("link") is not None:
-            _cut(workflow, each["link"])
-            each["link"] = None
-    return workflow
-
-
-def _cut(workflow: dict[str, Any], link_id: int) -> None:
-    workflow["links"] = [link for link in workflow["links"] if _link_id(link) != link_id]
-    for node in workflow["nodes"]:
-        for output in node.get("outputs") or []:
-            output["links"] = [each for each in output.get("links") or [] if each != link_id]
-
-
-def _link_id(link: Any) -> int:
-    return link["id"] if isinstance(link, dict) else link[0]

@@ -1,27 +1,20 @@
 """From a UI workflow (version 0.4, what ComfyUI saves) to the API form (what it executes).
 
-What exists on the canvas only is resolved on the way: notes vanish, reroutes and bypassed nodes are looked through,
-primitive nodes become the values that they hold, and inputs fed by muted nodes are left unconnected.
+What exists on the canvas only is resolved on the way: subgraphs are taken apart, notes vanish, reroutes and bypassed
+nodes are looked through, primitive nodes become the values that they hold, and inputs fed by muted nodes are left
+unconnected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ....ltx2.errors import LTX2Error
 from .schemas import InputInfo, NodeInfo, types_meet
+from .subgraphs import BYPASSED, MUTED, Constant, flatten
 
 NOTES = ("Note", "MarkdownNote")
-MUTED, BYPASSED = 2, 4
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A value that a primitive node feeds to a widget."""
-
-    value: Any
 
 
 def is_ui_workflow(document: Any) -> bool:
@@ -35,8 +28,7 @@ def to_api(workflow: Mapping[str, Any], infos: Mapping[str, NodeInfo]) -> dict[s
     Raises:
         LTX2Error: all nodes that are unknown, or whose widgets do not fit their class, at once.
     """
-    if workflow.get("definitions", {}).get("subgraphs"):
-        raise LTX2Error("a graph must have no subgraphs; this one has; unpack them in ComfyUI and save again")
+    workflow = flatten(workflow)
     sources = Sources(workflow)
     prompt: dict[str, dict[str, Any]] = {}
     problems = []

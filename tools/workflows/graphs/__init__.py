@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from ..sheet import Sheet
-from . import editing, generate, images, loras, prompts, sound
+from ..sheet import Node, Output, Sheet
+from . import blueprints, editing, generate, images, loras, prompts, sound
 
 GRAPHS: dict[str, Callable[[Sheet], None]] = {
     "LTX-2 Text to Video": generate.text_to_video,
@@ -25,3 +25,6 @@ GRAPHS: dict[str, Callable[[Sheet], None]] = {
     "LTX-2 Long Clip": editing.long_clip,
     "LTX-2 Prompt Enhancement": prompts.prompt_enhancement,
 }
+
+Drawn = tuple[str, Mapping[str, tuple[Node, str]], Mapping[str, Output]]
+BLUEPRINTS: dict[str, Callable[[Sheet], Drawn]] = {"LTX-2 Two-Stage Text to Video": blueprints.two_stages}

@@ -124,34 +124,40 @@ def decode_audio(sheet: Sheet, loader: Node, audio: Output) -> Node:
     return sheet.node("LTX2_DecodeAudio", "Decode Audio", links, width=WIDE)
 
 
+def decode_video(sheet: Sheet, loader: Node, video: Output, sound: Output) -> Node:
+    links = {"video": video, "video_vae": loader["video VAE"], "audio": sound}
+    return sheet.node("LTX2_DecodeVideo", "Decode Video", links, width=WIDE)
+
+
 def save_video(sheet: Sheet, loader: Node, video: Output, sound: Output) -> list[Node]:
     """Decode a video, put the sound to it, and save both."""
-    links = {"video": video, "video_vae": loader["video VAE"], "audio": sound}
-    clip = sheet.node("LTX2_DecodeVideo", "Decode Video", links, width=WIDE)
+    clip = decode_video(sheet, loader, video, sound)
     save = sheet.node("LTX2_SaveVideo", "Save Video", {"video": clip["video"]}, width=WIDE, space=PREVIEW)
     return [clip, save]
 
 
-def decode(sheet: Sheet, loader: Node, video: Output, audio: Output) -> list[Node]:
+def decode(sheet: Sheet, loader: Node, video: Output, audio: Output, *, saves: bool = True) -> list[Node]:
     """The column of the last band: sound, video, file."""
     sound = decode_audio(sheet, loader, audio)
+    if not saves:
+        return [sound, decode_video(sheet, loader, video, sound["audio"])]
     return [sound, *save_video(sheet, loader, video, sound["audio"])]
 
 
 def two_distilled_stages(
-    sheet: Sheet, loader: Node, larger: Node, transformer: Node, positive: Node, size: Node
+    sheet: Sheet, loader: Node, larger: Node, transformer: Node, positive: Node, size: Node, *, saves: bool = True
 ) -> list[tuple[str, list[list[Node]]]]:
-    """Bands 3 to 5 of a graph without guides: eight steps at half size, three at full size, decode and save."""
+    """Bands 3 to 5 of a graph without guides: eight steps at half size, three at full size, decode and maybe save."""
     start = empty(sheet, size)
     steering, first = guider(sheet, "Guider", transformer, positive), distilled(sheet, 1)
     sample1 = sample(sheet, 1, steering, first, video=start["video"], audio=start["audio"])
     larger_clip, second = upsample(sheet, sample1["video"], larger, loader), distilled(sheet, 2)
     sample2 = sample(sheet, 2, steering, second, video=larger_clip["video"], audio=sample1["audio"])
-    last = decode(sheet, loader, sample2["video"], sample2["audio"])
+    last = decode(sheet, loader, sample2["video"], sample2["audio"], saves=saves)
     return [
         ("3 Stage 1: half size, 8 steps", [[steering, first, start], [sample1]]),
         ("4 Stage 2: full size, 3 steps", [[larger_clip, second], [sample2]]),
-        ("5 Decode and Save", [last]),
+        ("5 Decode and Save" if saves else "5 Decode", [last]),
     ]
 
 
