@@ -15,6 +15,8 @@ from .keys import NameTable
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
 _LISTED = 6
+#: What stands beside quantised weights in files.
+QUANTISED = (".comfy_quant", ".weight_scale", ".weight_scale_2", ".scale_weight", ".input_scale")
 
 
 class TensorSource(Protocol):
@@ -65,10 +67,15 @@ def audit(network: nn.Module, table: NameTable, source: TensorSource) -> dict[st
     """{our name: file key} of every parameter and buffer of `network` (on meta), which all must be in `source`.
 
     Raises:
-        ModelFileError: names or shapes differ, in either direction.
+        ModelFileError: names or shapes differ, in either direction, or the weights are quantised.
     """
     shapes = source.shapes()
     found, strangers = table.select(shapes)
+    if scales := [key for key in strangers if key.endswith(QUANTISED)]:
+        raise ModelFileError(
+            f"{source.name} must hold plain weights of its {table.component}; it holds quantised ones, whose scales "
+            f"({scales[0]}, ...) are not read; choose the file without fp8, fp4 or int8 in its name"
+        )
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     problems = [
         *_listed("missing", [table.to_theirs(name) for name in expected if name not in found]),
