@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from ..ltx2.errors import LTX2Error
@@ -24,10 +25,10 @@ def is_within(folder: Path, name: str) -> bool:
     return path != root and path.is_relative_to(root)
 
 
-def free_name(path: Path) -> Path:
-    """`path`, or where that exists the first of "clip (2).mp4", "clip (3).mp4" that does not."""
+def free_name(path: Path, taken: Container[Path]) -> Path:
+    """`path`, or where that exists or is taken the first of "clip (2).mp4", "clip (3).mp4" that is free."""
     number, free = 1, path
-    while free.exists():
+    while free in taken or free.exists():
         number += 1
         free = path.with_name(f"{path.stem} ({number}){path.suffix}")
     return free

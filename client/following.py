@@ -20,7 +20,7 @@ from .tasks import Look, Tasks, ended_files
 from .websocket import Disconnected, NoWebsocket
 
 FIRST_LOOK, LONGEST_PAUSE = 0.1, 2.0  # seconds between looks at the queue where no websocket tells
-DRAINING = 0.1  # seconds for messages that a websocket still holds when the graph has ended
+DRAINING = 0.2  # seconds for messages that a websocket still holds when the graph has ended
 QUIET = 5.0  # seconds without a message after which the server is asked
 # Seconds without a message after which the websocket is opened anew: a server that notices late that the connection
 # before this one has broken forgets this one with it, and sends nothing more.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,7 @@ class Tasks:
 
     def __init__(self, connection: Connection):
         self.connection, self._said = connection, set()
+        self._naming, self._arriving = threading.Lock(), set()  # two files of one name may come at once
 
     def say_once(self, text: str) -> None:
         """Log a warning that holds for the server, not for one graph."""
@@ -178,9 +180,14 @@ class Tasks:
         path = contained(folder, f"{file.subfolder}/{file.name}" if file.subfolder else file.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         query = urllib.parse.urlencode({"filename": file.name, "subfolder": file.subfolder, "type": file.type})
-        path = free_name(path)
-        with partial_file(path) as temporary, temporary.open("xb") as to:
-            self.connection.download(f"/view?{query}", to)
+        with self._naming:
+            path = free_name(path, self._arriving)
+            self._arriving.add(path)
+        try:
+            with partial_file(path) as temporary, temporary.open("xb") as to:
+                self.connection.download(f"/view?{query}", to)
+        finally:
+            self._arriving.discard(path)
         return path
 
     def _get(self, path: str) -> Task[Any]:

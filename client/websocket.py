@@ -51,7 +51,9 @@ def _explained() -> Iterator[None]:
     except InvalidStatus as error:
         status = error.response.status_code
         raise (Disconnected if status >= 500 else NoWebsocket)(f"HTTP {status}") from error
-    except (InvalidMessage, OSError, EOFError) as error:  # TimeoutError is an OSError
+    except InvalidMessage as error:  # the connection ended, or something answers that speaks another language
+        raise (Disconnected if isinstance(error.__cause__, EOFError) else NoWebsocket)(str(error)) from error
+    except (OSError, EOFError) as error:  # TimeoutError is an OSError
         raise Disconnected(str(error) or type(error).__name__) from error
     except (InvalidHandshake, WebSocketException, ImportError) as error:  # ImportError: a proxy needs another package
         raise NoWebsocket(str(error) or type(error).__name__) from error
@@ -120,10 +122,15 @@ class AsyncLine:
 
         if self._socket is None:
             raise Disconnected("not open")
+        # Not asyncio.wait_for: before Python 3.12 it forgets that it was cancelled when a message comes at that moment.
+        coming = asyncio.ensure_future(self._socket.recv())
         try:
-            return await asyncio.wait_for(self._socket.recv(), seconds)
-        except asyncio.TimeoutError:  # Python 3.10 knows it apart from TimeoutError
-            return None
+            await asyncio.wait([coming], timeout=seconds)
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+        try:
+            return None if coming.cancelled() else coming.result()
         except (ConnectionClosed, OSError) as error:
             raise Disconnected(str(error)) from error
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -47,3 +50,67 @@ def server(tmp_path):
 def client(module, server):
     """A client of `server`."""
     return module.Client(server.url, timeout=5)
+
+
+WORKFLOW = {
+    "nodes": [
+        {
+            "id": 1,
+            "type": "Text",
+            "title": "My text",
+            "outputs": [{"name": "STRING", "type": "STRING", "links": [1]}],
+            "widgets_values": ["hello", 16],
+        },
+        {
+            "id": 2,
+            "type": "Save",
+            "inputs": [{"name": "text", "type": "STRING", "link": 1}],
+            "widgets_values": ["", "a"],
+        },
+    ],
+    "links": [[1, 1, 0, 2, 0, "STRING"]],
+    "version": 0.4,
+}
+
+
+@pytest.fixture
+def workflow(tmp_path, monkeypatch):
+    """The path of a UI workflow; the working folder is empty but for it."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    Path("graph.json").write_text(json.dumps(WORKFLOW))
+    return Path("graph.json")
+
+
+@pytest.fixture
+def own_nodes(pack, monkeypatch):
+    """The small server's Text and Save as nodes of this process; the event is set once Text runs, slowly on "slow"."""
+    is_running = threading.Event()
+    io, current = pack("nodes.host.headless.io"), pack("nodes.host").current
+
+    def save(cls, text, prefix):
+        path, subfolder = current().save_path(prefix, ".mp4", 8, 8)
+        path.write_text(json.dumps([text, cls.hidden.extra_pnginfo]))
+        return io.NodeOutput(ui={"images": [{"filename": path.name, "subfolder": subfolder, "type": "output"}]})
+
+    def join(cls, text, size):
+        is_running.set()
+        for _ in range(500 if text == "slow" else 1):
+            current().check_cancelled()
+            time.sleep(0.01)
+        return io.NodeOutput(f"{text} {size}")
+
+    def node(name, inputs, outputs, execute, **options):
+        def define_schema(cls):
+            return io.Schema(node_id=name, inputs=inputs, outputs=outputs, **options)
+
+        methods = {"define_schema": classmethod(define_schema), "execute": classmethod(execute)}
+        return type(name, (io.ComfyNode,), methods)
+
+    text = [io.String.Input("text"), io.Int.Input("size", min=8, max=64, default=8)]
+    made = [
+        node("Text", text, [io.String.Output()], join),
+        node("Save", [io.String.Input("text"), io.String.Input("prefix")], [], save, is_output_node=True),
+    ]
+    monkeypatch.setattr(pack("nodes"), "node_classes", lambda: made, raising=False)
+    return is_running

@@ -47,6 +47,7 @@ class SmallServer:
         self.folder, self.faults, self.posts, self.interrupts = folder, [], [], 0
         self.pending, self.running, self.history = [], [], {}
         self.websockets, self.sockets, self.has_jobs, self.cancels, self._cached = "taken", {}, True, [], set()
+        self._saved, self._is_restarted = 0, False
         self.gate, self._lock, self._stop = threading.Event(), threading.Lock(), threading.Event()
         self.gate.set()
         for name in ("input", "output"):
@@ -109,8 +110,9 @@ class SmallServer:
 
     def listen(self, client_id: str, socket: SmallSocket) -> None:
         """A client's websocket, from its first byte to its last."""
-        socket.accept()
-        self.sockets.setdefault(client_id, []).append(socket)
+        with socket.lock:  # known before the client is told that it is; what is sent meanwhile waits
+            self.sockets.setdefault(client_id, []).append(socket)
+            socket.accept()
         if self.websockets == "taken":
             socket.send({"type": "status", "data": {"status": {}, "sid": client_id}})
         socket.serve()
@@ -180,7 +182,8 @@ class SmallServer:
             if source not in known:
                 self._text(item, source)
             self._tell(item, "executing", node=id, display_node=id)
-            file = self.folder / "output" / f"{prompt[id]['inputs']['prefix']}_{len(self.posts):05}_.mp4"
+            self._saved += 1
+            file = self.folder / "output" / f"{prompt[id]['inputs']['prefix']}_{self._saved:05}_.mp4"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps([prompt[source]["inputs"], item[3]]))
             entry = {"filename": file.name, "subfolder": file.parent.relative_to(self.folder / "output").as_posix()}
@@ -201,6 +204,7 @@ class Handler(BaseHTTPRequestHandler):
     """The routes."""
 
     comfy: SmallServer
+    protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
         pass

@@ -17,7 +17,7 @@ class SmallSocket:
     """`messages` are the JSON documents that the client sent."""
 
     def __init__(self, request):
-        self._request, self._lock, self.messages = request, threading.Lock(), []
+        self._request, self.lock, self.messages = request, threading.Lock(), []
 
     def accept(self) -> None:
         key = hashlib.sha1(self._request.headers["Sec-WebSocket-Key"].encode() + GUID).digest()
@@ -33,7 +33,7 @@ class SmallSocket:
     def _frame(self, kind: int, data: bytes) -> None:
         size = bytes([len(data)]) if len(data) < 126 else b"\x7e" + struct.pack(">H", len(data))
         try:
-            with self._lock:
+            with self.lock:
                 self._request.wfile.write(bytes([0x80 | kind]) + size + data)
         except (OSError, ValueError):
             pass

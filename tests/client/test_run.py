@@ -11,35 +11,6 @@ from pathlib import Path
 
 import pytest
 
-WORKFLOW = {
-    "nodes": [
-        {
-            "id": 1,
-            "type": "Text",
-            "title": "My text",
-            "outputs": [{"name": "STRING", "type": "STRING", "links": [1]}],
-            "widgets_values": ["hello", 16],
-        },
-        {
-            "id": 2,
-            "type": "Save",
-            "inputs": [{"name": "text", "type": "STRING", "link": 1}],
-            "widgets_values": ["", "a"],
-        },
-    ],
-    "links": [[1, 1, 0, 2, 0, "STRING"]],
-    "version": 0.4,
-}
-
-
-@pytest.fixture
-def workflow(tmp_path, monkeypatch):
-    """The path of a UI workflow; the working folder is empty but for it."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    Path("graph.json").write_text(json.dumps(WORKFLOW))
-    return Path("graph.json")
-
 
 @pytest.fixture
 def ltx2(pack, module, capsys):
@@ -54,13 +25,14 @@ def ltx2(pack, module, capsys):
 
 @pytest.mark.parametrize("as_file", [True, False])
 def test_overrides_reach_the_server_in_both_forms(module, server, workflow, as_file):
-    source = workflow if as_file else WORKFLOW
+    before = json.loads(workflow.read_text())
+    source = workflow if as_file else before
     (path,) = module.run(source, {"My text.text": "rain", "1.size": 24}, server=server.url, output="out")
     assert path == Path("out/a_00001_.mp4")
     inputs, extra = json.loads(path.read_text())
     assert inputs == {"text": "rain", "size": 24}
     assert extra["extra_pnginfo"]["workflow"]["nodes"][0]["widgets_values"] == ["rain", 24]
-    assert WORKFLOW["nodes"][0]["widgets_values"] == ["hello", 16]
+    assert before == json.loads(workflow.read_text())
 
 
 def test_wrong_overrides_are_refused_before_anything_is_sent(module, server, workflow):
@@ -96,34 +68,6 @@ def test_files_that_a_graph_reads_are_uploaded(module, client, server, workflow)
     assert sent("example.png") == "example.png"
     assert sent("../secret.png") == "../secret.png"
     assert not list(server.folder.rglob("secret*"))
-
-
-@pytest.fixture
-def own_nodes(pack, monkeypatch):
-    """The small server's Text and Save as nodes of this process."""
-    io, current = pack("nodes.host.headless.io"), pack("nodes.host").current
-
-    def save(cls, text, prefix):
-        path, subfolder = current().save_path(prefix, ".mp4", 8, 8)
-        path.write_text(json.dumps([text, cls.hidden.extra_pnginfo]))
-        return io.NodeOutput(ui={"images": [{"filename": path.name, "subfolder": subfolder, "type": "output"}]})
-
-    def join(cls, text, size):
-        return io.NodeOutput(f"{text} {size}")
-
-    def node(name, inputs, outputs, execute, **options):
-        def define_schema(cls):
-            return io.Schema(node_id=name, inputs=inputs, outputs=outputs, **options)
-
-        methods = {"define_schema": classmethod(define_schema), "execute": classmethod(execute)}
-        return type(name, (io.ComfyNode,), methods)
-
-    text = [io.String.Input("text"), io.Int.Input("size", min=8, max=64, default=8)]
-    made = [
-        node("Text", text, [io.String.Output()], join),
-        node("Save", [io.String.Input("text"), io.String.Input("prefix")], [], save, is_output_node=True),
-    ]
-    monkeypatch.setattr(pack("nodes"), "node_classes", lambda: made, raising=False)
 
 
 def test_without_a_server_the_same_call_runs_here(module, own_nodes, workflow):
