@@ -56,8 +56,9 @@ class Manifest:
             os.ftruncate(self._file, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                result = RowResult(**json.loads(line))
-            except (ValueError, TypeError) as error:
+                document = json.loads(line)
+                result = RowResult(**{**document, "outputs": tuple(document["outputs"])})
+            except (ValueError, TypeError, KeyError) as error:
                 text = f"a manifest must hold results of rows; {self.path}, line {number} does not: {error}"
                 raise LTX2Error(f"{text}; choose another folder") from error
             self._last[result.key] = result

@@ -114,3 +114,14 @@ def own_nodes(pack, monkeypatch):
     ]
     monkeypatch.setattr(pack("nodes"), "node_classes", lambda: made, raising=False)
     return is_running
+
+
+@pytest.fixture
+def ltx2(pack, module, capsys):
+    """`ltx2("run", "a.json")` is (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        code = pack("cli").main([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run

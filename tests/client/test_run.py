@@ -12,17 +12,6 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
-def ltx2(pack, module, capsys):
-    """`ltx2("run", "a.json")` is (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        code = pack("cli").main([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return run
-
-
 @pytest.mark.parametrize("as_file", [True, False])
 def test_overrides_reach_the_server_in_both_forms(module, server, workflow, as_file):
     before = json.loads(workflow.read_text())
