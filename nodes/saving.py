@@ -46,7 +46,7 @@ class SaveVideo(io.ComfyNode):
         source = video.get_stream_source()
         if not isinstance(source, str):
             raise LTX2Error("this node saves videos that are files; use ComfyUI's Save Video for others")
-        remux(source, path, metadata)
+        remux(source, path, metadata, host.check_cancelled)
         preview = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
         return io.NodeOutput(video, ui=preview)
 

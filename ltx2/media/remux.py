@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .partial_file import explained_errors, partial_file, require_size
@@ -10,11 +10,17 @@ from .probe import open_video
 from .writer import open_mp4
 
 
-def remux(source: str | Path, target: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def remux(
+    source: str | Path,
+    target: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Copy the video and audio packets of `source` into an mp4 at `target` whose tags are `metadata`.
 
     Picture and sound stay bit for bit. As with VideoWriter, `target` appears when it is complete (an existing file is
-    replaced then), carries its tags in front, and nothing is left after an error or Ctrl-C.
+    replaced then), carries its tags in front, and nothing is left after an error or Ctrl-C. `check` is called before
+    each packet; it may raise.
 
     Raises: LTX2Error where `source` is no readable video or `target` cannot be written.
     """
@@ -29,6 +35,7 @@ def remux(source: str | Path, target: str | Path, metadata: Mapping[str, str] | 
             copies = {stream.index: copy.add_stream_from_template(stream, opaque=True) for stream in streams}
             num_bytes = 0
             for packet in original.demux(streams):
+                check()
                 if packet.dts is None:  # the empty packet at the end of a stream
                     continue
                 num_bytes += packet.size

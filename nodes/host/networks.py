@@ -7,11 +7,13 @@ import threading
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ...ltx2.precision.low_rank import bytes_beside
 from ...ltx2.recipe import Lease, Recipe
 from . import current
+from .checks import check_within
 
 logger = logging.getLogger("ltx2")
 
@@ -23,6 +25,7 @@ class _Resident:
     recipe: Recipe
     network: Any
     handle: Any
+    num_bytes: int
     leases: set[weakref.ref[Lease]] = field(default_factory=set)
 
 
@@ -55,6 +58,12 @@ class NetworkCache:
         finally:
             self._end_leases()
 
+    def weight_bytes(self, *recipes: Recipe) -> int:
+        """Bytes of the weights of those of `recipes` whose networks are ready."""
+        with self._lock:
+            residents = [self._residents.get(recipe.kind) for recipe in recipes]
+            return sum(each.num_bytes for each in residents if each is not None)
+
     def clear(self) -> None:
         """Release every network."""
         with self._lock:
@@ -85,7 +94,7 @@ class NetworkCache:
         del self._residents[recipe.kind]
         try:
             if restack.moves_weights(resident.network):
-                resident.handle.change(restack)
+                resident.handle.change(partial(restack, check=host.check_cancelled))
             else:
                 restack(resident.network)
         except BaseException:
@@ -98,9 +107,10 @@ class NetworkCache:
         host = current()
         host.check_cancelled()
         logger.info("loading %r", recipe)
-        network = recipe.build()
+        network = recipe.build(check=host.check_cancelled)
+        check_within(network)
         num_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
-        return _Resident(recipe.without_lease(), network, host.hold(network, num_bytes))
+        return _Resident(recipe.without_lease(), network, host.hold(network, num_bytes), num_bytes)
 
     def _note_lease(self, resident: _Resident, recipe: Recipe) -> None:
         if recipe.lease is None:
@@ -139,3 +149,8 @@ CACHE = NetworkCache()
 def borrow(*recipes: Recipe, activation_bytes: int = 0) -> tuple[Any, ...]:
     """The ready networks of `recipes`, on the host's device, from the process's one cache."""
     return CACHE.borrow(*recipes, activation_bytes=activation_bytes)
+
+
+def weight_bytes(*recipes: Recipe) -> int:
+    """Bytes of the weights of those of `recipes` whose networks are in the process's one cache."""
+    return CACHE.weight_bytes(*recipes)

@@ -88,8 +88,11 @@ class Host(Protocol):
         """The device that networks compute on."""
         ...
 
-    def compute_dtype(self, device: torch.device) -> torch.dtype:
-        """bf16 on CUDA, fp32 on CPU, unless the user's flags say otherwise."""
+    def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
+        """bf16 on CUDA, fp32 on CPU, unless the user's flags say otherwise for this part of the model.
+
+        Parts are "transformer", "vae" and "text".
+        """
         ...
 
     def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:
@@ -113,4 +116,12 @@ class Host(Protocol):
 
     def peak_memory(self) -> int | None:
         """The most bytes allocated on `device()` since the last call; None where it does not tell (CPU)."""
+        ...
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether `error` says that memory ran out."""
+        ...
+
+    def unload_all(self) -> None:
+        """Take all networks off `device()` and give back what its allocator keeps; they return when they are loaded."""
         ...

@@ -33,7 +33,7 @@ def recipe(pack):
         def restack(self, built):
             return None
 
-        def build(self):
+        def build(self, check):
             self.built.append(self.name)
             return torch.nn.Linear(2, 2)
 
@@ -79,7 +79,7 @@ def test_a_lease_of_a_replaced_recipe_does_not_free_its_successor(cache, recipe)
 
 def test_a_failed_build_leaves_nothing_behind(cache, recipe):
     class Broken(recipe):
-        def build(self):
+        def build(self, check):
             raise MemoryError("no room")
 
     good = recipe("a")

@@ -15,9 +15,11 @@ from comfy.cli_args import args
 from comfy.utils import ProgressBar
 from comfy_api.latest import InputImpl, io, ui
 
+from ..out_of_memory import is_out_of_memory
 from ..peak import peak_memory
 from ..protocol import OnStep
 from . import folders
+from .dtypes import asked_dtype
 from .memory import HeldNetwork, load_together
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
@@ -77,9 +79,9 @@ class ComfyHost:
     def device(self) -> torch.device:
         return management.get_torch_device()
 
-    def compute_dtype(self, device: torch.device) -> torch.dtype:
-        """bf16 where ComfyUI uses it, with the user's flags (--force-fp32, ...); fp16 would overflow."""
-        return torch.bfloat16 if management.should_use_bf16(device) else torch.float32
+    def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
+        """bf16 where ComfyUI uses it, with the user's flags (--force-fp32, --fp32-vae, ...); fp16 would overflow."""
+        return asked_dtype(part) or (torch.bfloat16 if management.should_use_bf16(device) else torch.float32)
 
     def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
         return HeldNetwork(network)
@@ -93,6 +95,18 @@ class ComfyHost:
 
     def peak_memory(self) -> int | None:
         return peak_memory(self.device())
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        # Where torch has no such class ComfyUI takes every exception for one.
+        theirs = management.OOM_EXCEPTION
+        found = is_out_of_memory(error) or (theirs is not Exception and isinstance(error, theirs))
+        if found and hasattr(management, "discard_cuda_async_error"):
+            management.discard_cuda_async_error()
+        return found
+
+    def unload_all(self) -> None:
+        management.unload_all_models()
+        management.soft_empty_cache()
 
 
 class _Progress:

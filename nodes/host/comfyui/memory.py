@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import comfy.model_management as management
 import torch
@@ -11,11 +11,19 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 
+class Place(NamedTuple):
+    """Where a module keeps a tensor: its tensors, the name among them, and the one that is there now, or was."""
+
+    tensors: dict[str, Any]
+    name: str
+    tensor: torch.Tensor
+
+
 class MappedPatcher(ModelPatcher):
     """A ModelPatcher whose eviction puts the memory-mapped weights back instead of copying them off the device."""
 
-    #: (a module's tensors, name, the tensor in the mapped file); empty where weights never leave their place.
-    home: tuple[tuple[dict[str, Any], str, torch.Tensor], ...] = ()
+    #: By full name, the places with the tensors in the mapped file; empty where weights never leave them.
+    home: Mapping[str, Place] = {}
 
     @classmethod
     def around(cls, network: nn.Module) -> MappedPatcher:
@@ -29,25 +37,49 @@ class MappedPatcher(ModelPatcher):
         """Where the weights are now is their home."""
         if self.load_device != self.offload_device:
             # `data` is what ComfyUI exchanges when it moves a parameter; a detached view keeps the mapped one.
-            self.home = tuple((tensors, name, tensor.detach()) for tensors, name, tensor in _own_tensors(self.model))
+            self.home = {key: one._replace(tensor=one.tensor.detach()) for key, one in _places(self.model)}
+
+    def patch_weight_to_device(self, key: str, device_to: Any = None, *args: Any, **options: Any) -> Any:
+        """Move one weight, as ComfyUI asks before it moves whole layers, for there can be cancelled between two."""
+        management.throw_exception_if_processing_interrupted()
+        result = super().patch_weight_to_device(key, device_to, *args, **options)
+        if device_to is not None:
+            path, _, name = key.rpartition(".")
+            tensors = self.model.get_submodule(path)._parameters
+            tensors[name] = _like(tensors[name], tensors[name].to(device_to))
+        return result
+
+    def pin_weight_to_device(self, key: str) -> None:
+        """Called for what stays in RAM: the copy of a weight that just left the device gives way to the mapped one."""
+        if key in self.home:
+            self._bring_home([self.home[key]], from_device=False)
+        super().pin_weight_to_device(key)
+
+    def partially_unload(self, device_to: Any, *args: Any, **options: Any) -> Any:
+        freed = super().partially_unload(device_to, *args, **options)
+        self._bring_home(self.home.values(), from_device=False)  # buffers as well
+        return freed
 
     def unpatch_model(self, device_to: Any = None, unpatch_weights: bool = True) -> None:
         if unpatch_weights:
             self.unpin_all_weights()  # finds what it pinned by the tensors that are there now
-            self._go_home()
+            self._bring_home(self.home.values())
         super().unpatch_model(device_to, unpatch_weights)
 
     def move_the_rest(self) -> None:
         """Bring what ComfyUI leaves behind when it loads a part: tensors of modules that do not cast at use."""
-        for tensors, name, tensor in _own_tensors(self.model, but_casting=True):
+        for _, (tensors, name, tensor) in _places(self.model, but_casting=True):
             if tensor.device != self.load_device:
                 tensors[name] = _like(tensor, tensor.to(self.load_device))
 
-    def _go_home(self) -> None:
+    def _bring_home(self, places: Iterable[Place], *, from_device: bool = True) -> None:
+        """Put mapped tensors back; those on the device stay there unless they are called from it."""
         made: dict[int, torch.Tensor] = {}  # tensors that modules share stay shared
-        for tensors, name, mapped in self.home:
-            if tensors[name].device != mapped.device:
-                tensors[name] = made.setdefault(mapped.data_ptr(), _like(tensors[name], mapped))
+        for tensors, name, mapped in places:
+            there = tensors[name]
+            is_away = there.device != mapped.device
+            if from_device if is_away else there.data_ptr() != mapped.data_ptr():
+                tensors[name] = made.setdefault(mapped.data_ptr(), _like(there, mapped))
 
 
 class HeldNetwork:
@@ -59,7 +91,7 @@ class HeldNetwork:
     def change(self, function: Callable[[nn.Module], None]) -> None:
         """Let `function` replace tensors of the network, which lie in their mapped files meanwhile."""
         self.patcher.detach()
-        self.patcher.home = ()  # holds what is replaced
+        self.patcher.home = {}  # holds what is replaced
         function(self.patcher.model)
         self.patcher.settle()
 
@@ -69,17 +101,31 @@ class HeldNetwork:
 
 
 def load_together(held: Sequence[HeldNetwork], activation_bytes: int) -> None:
-    """Bring networks to the device, as much of them as there is room for; ComfyUI evicts others first."""
+    """Bring networks to the device, as much of them as there is room for; ComfyUI evicts others first.
+
+    Where that fails or is cancelled none of them is there: ComfyUI would not know of a half.
+    """
     patchers = [each.patcher for each in held]
-    management.load_models_gpu(patchers, memory_required=activation_bytes)
-    for patcher in patchers:
-        patcher.move_the_rest()
+    try:
+        management.load_models_gpu(patchers, memory_required=activation_bytes)
+        for patcher in patchers:
+            patcher.move_the_rest()
+    except BaseException:
+        for patcher in patchers:
+            patcher.detach()
+        raise
 
 
-def _own_tensors(network: nn.Module, *, but_casting: bool = False) -> list[tuple[dict[str, Any], str, torch.Tensor]]:
-    modules = [each for each in network.modules() if not (but_casting and hasattr(each, "comfy_cast_weights"))]
-    places = [tensors for module in modules for tensors in (module._parameters, module._buffers)]
-    return [(tensors, name, tensor) for tensors in places for name, tensor in tensors.items() if tensor is not None]
+def _places(network: nn.Module, *, but_casting: bool = False) -> list[tuple[str, Place]]:
+    """(full name, place) of every tensor, or of those whose modules do not cast at use."""
+    return [
+        (f"{path}.{name}" if path else name, Place(tensors, name, tensor))
+        for path, module in network.named_modules()
+        if not (but_casting and hasattr(module, "comfy_cast_weights"))
+        for tensors in (module._parameters, module._buffers)
+        for name, tensor in tensors.items()
+        if tensor is not None
+    ]
 
 
 def _like(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,8 @@ import torch
 from ....ltx2.errors import LTX2Error
 from ..graph.problems import GraphError, node_label, node_title
 from ..graph.schemas import NodeInfo, is_link, node_infos
+from ..out_of_memory import clear_frames
+from .cancellation import Interrupted
 from .host import HeadlessHost
 from .schema import ComfyNode, Hidden, NodeOutput, locked_clone, overridden
 from .validation import Plan, validate
@@ -146,7 +148,11 @@ class Executor:
         clone = locked_clone(cls, {name: value for name, value in hidden.items() if name in asked})
         try:
             return _kept(clone.execute(**inputs), info)
+        except Interrupted as error:
+            clear_frames(error)
+            raise
         except LTX2Error as error:
+            clear_frames(error)  # of a graph that went wrong; for errors of ours the variables are worth keeping
             raise NodeError(f"{label}: {error}", node_id) from error
         except Exception as error:
             raise NodeError(f"{label} failed: {type(error).__name__}: {error}", node_id) from error

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import torch
 
 from ....ltx2.errors import LTX2Error
+from ..out_of_memory import is_out_of_memory
 from ..peak import peak_memory
 from . import io, ui
 from .cancellation import Cancellation
@@ -51,7 +52,7 @@ class HeadlessHost:
         self.folders = Folders(models, input, output, temp, cache)
         self.cancellation = cancellation or Cancellation()
         self.progress_lines = Progress(self.cancellation, stream)
-        self._memory = DeviceMemory(_device(device))
+        self._memory = DeviceMemory(_device(device), self.cancellation.check)
         self._metadata = metadata
 
     def __enter__(self) -> HeadlessHost:
@@ -103,7 +104,7 @@ class HeadlessHost:
     def device(self) -> torch.device:
         return self._memory.device
 
-    def compute_dtype(self, device: torch.device) -> torch.dtype:
+    def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
 
     def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
@@ -117,6 +118,12 @@ class HeadlessHost:
 
     def peak_memory(self) -> int | None:
         return peak_memory(self.device())
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return is_out_of_memory(error)
+
+    def unload_all(self) -> None:
+        self._memory.unload_all()
 
 
 def _device(name: str) -> torch.device:

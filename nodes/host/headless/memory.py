@@ -28,11 +28,16 @@ class HeldNetwork:
         if device.type == "cpu" or self._home:
             return
         moved, self._copies = self._copies, {}  # tensors that modules share are moved once
-        for tensors, name, tensor in self._places():
-            self._home.append((tensors, name, tensor))
-            if id(tensor) not in moved:
-                moved[id(tensor)] = _on(device, tensor)
-            tensors[name] = moved[id(tensor)]
+        try:
+            for tensors, name, tensor in self._places():
+                self._memory.check()
+                if id(tensor) not in moved:
+                    moved[id(tensor)] = _on(device, tensor)
+                self._home.append((tensors, name, tensor))
+                tensors[name] = moved[id(tensor)]
+        except BaseException:
+            self.unload()  # a half that is there is of no use, and would be taken for the whole
+            raise
         self._memory.loaded.append(self)
 
     def unload(self) -> None:
@@ -70,10 +75,11 @@ def _on(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
 
 
 class DeviceMemory:
-    """The networks on one device, the longest there first."""
+    """The networks on one device, the longest there first. `check` is called between two tensors that are moved."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, check: Callable[[], None] = lambda: None):
         self.device = device
+        self.check = check
         self.loaded: list[HeldNetwork] = []
 
     def load(self, needed: Sequence[HeldNetwork], activation_bytes: int) -> None:
@@ -86,6 +92,13 @@ class DeviceMemory:
                 held.unload()
         for held in needed:
             held.load()
+
+    def unload_all(self) -> None:
+        """Leave the device to others."""
+        for held in list(self.loaded):
+            held.unload()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def free(self) -> int | None:
         """Bytes that can still be allocated; None on the CPU."""
