@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Client:
         """Where the graph is now."""
         return done(self._tasks.status(prompt_id), self._connection)
 
-    def events(self, prompt_id: str, limit: float | None = None) -> Iterator[Event]:
+    def events(self, prompt_id: str, limit: float | None = None) -> Generator[Event, None, None]:
         """What happens to the graph, as it happens, until it has ended; the last event is Finished.
 
         They come over a websocket, opened again with growing pauses where it breaks; what a break swallowed is told
@@ -174,9 +175,10 @@ class Client:
 
     def _files(self, task: Task[None], progress: Callable[[Event], None] | None) -> list[ServerFile]:
         files: tuple[ServerFile, ...] = ()
-        for event in stream(task, self._connection):
-            if progress is not None:
-                progress(event)
-            if isinstance(event, Finished):
-                files = event.files
+        with closing(stream(task, self._connection)) as events:
+            for event in events:
+                if progress is not None:
+                    progress(event)
+                if isinstance(event, Finished):
+                    files = event.files
         return list(files)

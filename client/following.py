@@ -46,8 +46,7 @@ def follow(tasks: Tasks, prompt_id: str, begin: Task[Any] | None = None, limit: 
         look = yield from _patient_look(tasks, prompt_id, is_new=story.status is None)
         story.reader.prompt = look.prompt
         if look.status.state in ("ended", "unknown"):
-            if ear.is_open and not story.is_ending:  # what was said before waits to be heard
-                yield from _listen(ear, story, DRAINING, math.inf)
+            yield from _drain(ear, story)
             yield from story.caught_up(look)
             yield from story.told(look.status)
             yield Finished(tuple(ended_files(prompt_id, look)))
@@ -86,6 +85,16 @@ def _listen(ear: _Ear, story: _Story, seconds: float, end: float) -> Task[None]:
             elif each.has_ended or story.is_waiting:
                 story.is_ending = story.is_ending or each.has_ended
                 return
+
+
+def _drain(ear: _Ear, story: _Story) -> Task[None]:
+    """Tell what the websocket still holds of a graph that has ended."""
+    while ear.is_open and not story.is_ending and (message := (yield from ear.next(DRAINING))) is not None:
+        for each in story.reader.read(message):
+            if isinstance(each, News):
+                story.is_ending = story.is_ending or each.has_ended
+            else:
+                yield from story.told(each)
 
 
 class _Story:

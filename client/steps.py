@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -81,7 +81,7 @@ class _Walk(Generic[Result]):
         self._go_on = lambda: self._task.throw(error)
 
 
-def stream(task: Task[Any], connection: Connection) -> Iterator[Event]:
+def stream(task: Task[Any], connection: Connection) -> Generator[Event, None, None]:
     """Do a task in this thread; its events, as they come."""
     return _streamed(_Walk(task), connection)
 
@@ -94,7 +94,7 @@ def done(task: Task[Result], connection: Connection) -> Result:
     return walk.result
 
 
-def _streamed(walk: _Walk[Any], connection: Connection) -> Iterator[Event]:
+def _streamed(walk: _Walk[Any], connection: Connection) -> Generator[Event, None, None]:
     line = Line(connection)
 
     def do(step: Step) -> Any:

@@ -1,7 +1,8 @@
-"""The pack's client against a real ComfyUI: runs, uploads, refusals, failures and cancelling."""
+"""The pack's client against a real ComfyUI: runs, events, uploads, refusals, failures, cancelling and batches."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import uuid
 from pathlib import Path
@@ -25,18 +26,68 @@ def client(module, server):
 
 
 def test_a_ui_workflow_runs_and_its_video_arrives(module, server, client, tmp_path):
-    states = []
+    events = []
     source = ROOT / "workflows" / f"{DISTILLED}.json"
     changes = {**SMALL, "Prompt.text": "a red boat"}
-    (path,) = module.run(
-        source, changes, server=client, output=tmp_path, progress=lambda each: states.append(each.state)
-    )
+    (path,) = module.run(source, changes, server=client, output=tmp_path, progress=events.append)
     made = Probe.of(path)
     assert made.video is not None
     assert made.video[:2] == (128, 128)
     assert "a red boat" in str(made.tags["workflow"])
-    assert states[-1] == "ended"
-    assert "running" in states
+    assert isinstance(events[-1], module.Finished)
+    assert module.Status("running") in events
+    started = [event.title for event in events if isinstance(event, module.NodeStarted)]
+    assert "Canvas" in started
+    assert len(started) == len(set(started))
+    progress = [event for event in events if isinstance(event, module.NodeProgress)]
+    assert {event.title for event in progress} <= set(started)
+    assert any(event.value == event.maximum > 1 for event in progress)
+    (saved,) = [event for event in events if isinstance(event, module.NodeExecuted) and "images" in event.output]
+    assert saved.output["images"][0]["filename"] == path.name
+
+
+def test_previews_arrive_with_their_node(module, start_server, small_prompt):
+    client = module.Client(f"http://127.0.0.1:{start_server('--preview-method', 'latent2rgb').port}")
+    events = list(client.events(client.queue(small_prompt(GUIDED)), limit=180))
+    previews = [event for event in events if isinstance(event, module.Preview)]
+    if not previews:
+        pytest.skip("the pack's sampler sends no previews yet")
+    assert {event.title for event in previews} <= {event.title for event in events if hasattr(event, "value")}
+    assert all(event.image.startswith(b"\xff\xd8") == (event.mime == "image/jpeg") for event in previews)
+
+
+def test_what_was_computed_before_is_told_as_cached(module, client, small_prompt):
+    for text in ("one", "two"):
+        prompt = small_prompt(DISTILLED, prefix=text)
+        events = list(client.events(client.queue(prompt), limit=180))
+    cached = {event.node_id for event in events if isinstance(event, module.NodeCached)}
+    started = {event.node_id for event in events if isinstance(event, module.NodeStarted)}
+    assert len(cached) > 5
+    assert not cached & started
+
+
+def test_asyncio_runs_several_at_once(module, server, small_prompt, tmp_path):
+    async def main():
+        client = module.AsyncClient(f"http://127.0.0.1:{server.port}")
+        graphs = [await client.prepare(small_prompt(DISTILLED, prefix=f"at_once_{each}")) for each in range(3)]
+        return await asyncio.gather(*(client.run(graph, tmp_path) for graph in graphs))
+
+    files = asyncio.run(main())
+    assert [path.name[:9] for (path,) in files] == ["at_once_0", "at_once_1", "at_once_2"]
+    assert all(Probe.of(path).video is not None for (path,) in files)
+
+
+def test_a_batch_runs_and_resumes(module, server, small_prompt, tmp_path):
+    rows = [{"Canvas.frames": 9, "Prompt.text": f"boat {each}"} for each in range(3)]
+    rows.append({"Canvas.frames": 100})
+    options = {"server": f"http://127.0.0.1:{server.port}", "output": tmp_path, "in_flight": 2}
+    graph = small_prompt(DISTILLED, prefix="batch")
+    results = module.batch(graph, rows, **options)
+    assert [result.status for result in results] == ["done", "done", "done", "failed"]
+    assert "frames must be 8n + 1; got 100" in results[3].error
+    assert all(Probe.of(tmp_path / result.outputs[0]).video is not None for result in results[:3])
+    assert module.batch(graph, rows[:3], **options) == results[:3]
+    assert len(list(server.output.glob("batch*"))) == 3
 
 
 def test_a_known_id_is_queued_once(client, server, small_prompt):
