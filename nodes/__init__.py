@@ -21,6 +21,7 @@ _MODULES = (
     "storage",
     "decoding",
     "saving",
+    "bridges",
 )
 
 

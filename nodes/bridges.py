@@ -18,8 +18,6 @@ from .host.bridges import bridges
 
 io = current().io
 
-_CATEGORY = "LTX-2/interoperation"
-
 
 class LatentsToComfyUI(io.ComfyNode):
     """Video and sound as the one audio-video latent of ComfyUI's own LTX-2 nodes. Masks go with them."""
@@ -29,7 +27,7 @@ class LatentsToComfyUI(io.ComfyNode):
         return current().schema(
             node_id="LTX2_LatentsToComfyUI",
             display_name="LTX-2 Latents to ComfyUI",
-            category=_CATEGORY,
+            category="LTX-2/latents",
             description=cls.__doc__,
             inputs=[
                 io.Latent.Input(
@@ -58,7 +56,7 @@ class LatentsFromComfyUI(io.ComfyNode):
         return current().schema(
             node_id="LTX2_LatentsFromComfyUI",
             display_name="LTX-2 Latents from ComfyUI",
-            category=_CATEGORY,
+            category="LTX-2/latents",
             description=cls.__doc__,
             inputs=[
                 io.Latent.Input(
@@ -80,7 +78,7 @@ class LatentsFromComfyUI(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latent: Any, frame_rate: float = 0.0) -> Any:
+    def execute(cls, latent: Any, frame_rate: float) -> Any:
         return io.NodeOutput(*from_streams(latent, float(frame_rate)))
 
 
@@ -92,7 +90,7 @@ class ConditioningToComfyUI(io.ComfyNode):
         return current().schema(
             node_id="LTX2_ConditioningToComfyUI",
             display_name="LTX-2 Conditioning to ComfyUI",
-            category=_CATEGORY,
+            category="LTX-2/conditioning",
             description=cls.__doc__,
             inputs=[
                 sockets.Conditioning.Input("conditioning", tooltip="From LTX-2 Encode Prompt."),
@@ -115,7 +113,7 @@ class EncodePromptForComfyUI(io.ComfyNode):
         return current().schema(
             node_id="LTX2_EncodePromptForComfyUI",
             display_name="LTX-2 Encode Prompt for ComfyUI",
-            category=_CATEGORY,
+            category="LTX-2/conditioning",
             description=cls.__doc__,
             inputs=[
                 sockets.TextEncoder.Input(
@@ -156,7 +154,7 @@ class ConditioningFromComfyUI(io.ComfyNode):
         return current().schema(
             node_id="LTX2_ConditioningFromComfyUI",
             display_name="LTX-2 Conditioning from ComfyUI",
-            category=_CATEGORY,
+            category="LTX-2/conditioning",
             description=cls.__doc__,
             inputs=[
                 io.Conditioning.Input(
@@ -196,7 +194,7 @@ class GuiderToComfyUI(io.ComfyNode):
         return current().schema(
             node_id="LTX2_GuiderToComfyUI",
             display_name="LTX-2 Guider to ComfyUI",
-            category=_CATEGORY,
+            category="LTX-2/sampling",
             description=cls.__doc__,
             inputs=[
                 sockets.Guider.Input("guider", tooltip="From LTX-2 Guider."),

@@ -13,10 +13,11 @@ from torch import Tensor
 from ..ltx2.conditioning.checks import check_references
 from ..ltx2.errors import LTX2Error
 from ..ltx2.geometry import MAX_SEED
-from ..ltx2.interop.latents import from_streams, unbound
+from ..ltx2.interop.latents import from_streams
 from ..ltx2.interop.walk import Walk
 from ..ltx2.latents import KEY, Clip, Latent, conditions_of, is_unfinished, states_of
 from ..ltx2.sampling.denoiser import Denoiser
+from ..ltx2.sampling.given_noise import replaced
 from ..ltx2.sampling.guider import Guider
 from ..ltx2.sampling.limits import check_duration
 from ..ltx2.sampling.memory import pass_bytes
@@ -65,6 +66,8 @@ class ComfyGuider:
         clip = next((clip for clip in clips if clip is not None), None)
         if clip is not None:
             joined[KEY] = clip.spent()
+        if "batch_index" in latents[0]:
+            joined["batch_index"] = latents[0]["batch_index"]
         return cls(guider, clips), joined
 
     def __repr__(self) -> str:
@@ -171,24 +174,10 @@ def _noise(walk: Walk, noise: Any, seed: int) -> Tensor:
 
     Raises LTX2Error where it has not the shapes of the samples.
     """
-    parts = [part.float().cpu() for part in unbound(noise)]
-    shapes = [shape for shape in walk.shapes if shape is not None]
-    is_zero = not any(bool(part.any()) for part in parts)
-    if is_zero and len(parts) < len(shapes):  # Disable Noise of older versions forgets the sound
-        parts = [torch.zeros(shape) for shape in shapes]
-    if [tuple(part.shape) for part in parts] != shapes:
-        raise LTX2Error(
-            f"noise must have the shapes of the samples, {[list(shape) for shape in shapes]}; got "
-            f"{[list(part.shape) for part in parts]}: connect Random Noise"
-        )
-    by_dims = {part.ndim: part for part in parts}
-    latents = (by_dims.get(5), by_dims.get(4))
+    samples = tuple(None if shape is None else torch.empty(shape, device="meta") for shape in walk.shapes)
     num_appended = tuple(0 if state is None else state.num_appended for state in walk.states)
-    tokens = draw(seed % (MAX_SEED + 1), *latents, num_appended)
-    flat = walk.flat(tokens)
-    own = torch.cat([part.flatten(1) for part in parts], 1)[:, None]
-    behind = flat[..., walk.num_values :]
-    return torch.cat((own, torch.zeros_like(behind) if is_zero else behind), -1)
+    drawn = draw(seed % (MAX_SEED + 1), samples[0], samples[1], num_appended)
+    return walk.flat(replaced(drawn, noise, walk.shapes))
 
 
 def _shown(walk: Walk, callback: Any) -> Any:

@@ -113,10 +113,11 @@ class Walk:
     def left(self, flat: Tensor, sigma: float) -> Latents:
         """The latents of a walk that ended at `sigma`.
 
-        Above 0 partly masked tokens stay as the sampler left them, so that a next one goes on from there.
+        Above 0 generated tokens stay as the sampler left them, so that a next one goes on from there.
 
         Raises:
-            LTX2Error: NaN or infinity; above 0 with tokens behind the clip that are generated, which would be lost.
+            LTX2Error: NaN or infinity; above 0 where tokens are partly kept, or generated behind the clip: what they
+                were pulled to, and they themselves, would be lost.
         """
         tokens = self.tokens(flat)
         for name, state, one in zip(_NAMES, self.states, tokens, strict=True):
@@ -127,10 +128,11 @@ class Walk:
                     f"sampling must yield finite {name} latents; got NaN or infinity: check the model file, LoRA "
                     "strengths, guidance scales and the sampler"
                 )
-            if sigma > 0 and bool((state.mask[:, state.num_targets :] > 0).any()):
+            own, behind = state.mask[:, : state.num_targets], state.mask[:, state.num_targets :]
+            if sigma > 0 and bool(((own > 0) & (own < 1)).any() or (behind > 0).any()):
                 raise LTX2Error(
-                    f"sigmas must end at 0 where guides beside the clip have a strength below 1; they end at "
-                    f"{sigma:g}: sample in one go, or in parts with LTX-2 Sample"
+                    f"sigmas must end at 0 where a mask or a guide keeps something in part; they end at {sigma:g}: "
+                    "sample in one go, or in parts with LTX-2 Sample"
                 )
         if sigma > 0:
             tokens = self._by_state(lambda state, one: torch.where(state.mask > 0, one, state.clean), tokens)

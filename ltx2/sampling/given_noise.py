@@ -57,22 +57,41 @@ def with_given(drawn: Tokens, noise: Any, latents: tuple[dict[str, Any] | None, 
     video, audio = (None if latent is None else latent["samples"] for latent in latents)
     samples = AudioVideo(video, audio) if video is not None and audio is not None else video if audio is None else audio
     made = noise.generate_noise({**(latents[1] or {}), **(latents[0] or {}), "samples": samples})
+    return replaced(drawn, made, tuple(None if tensor is None else tuple(tensor.shape) for tensor in (video, audio)))
+
+
+def replaced(drawn: Tokens, made: Any, shapes: tuple[tuple[int, ...] | None, ...]) -> Tokens:
+    """`drawn` tokens (B, T, C), those of (video, audio) latents of these `shapes` replaced by what a NOISE `made`.
+
+    Where that is no noise at all, tokens behind the latents get none either.
+
+    Raises:
+        LTX2Error: the noise has other shapes, or is not finite.
+    """
+    expected = [shape for shape in shapes if shape is not None]
     parts = list(made.unbind()) if getattr(made, "is_nested", False) else [made]
-    expected = [tensor for tensor in (video, audio) if tensor is not None]
-    shapes = [list(getattr(part, "shape", ())) for part in parts]
-    if shapes != [list(tensor.shape) for tensor in expected]:
+    is_none = all(isinstance(part, Tensor) and not bool(part.any()) for part in parts)
+    if is_none and len(parts) < len(expected):  # Disable Noise of older ComfyUIs makes none for a sound
+        parts = [torch.zeros(shape) for shape in expected]
+    got = [tuple(getattr(part, "shape", ())) for part in parts]
+    if got != expected:
         raise LTX2Error(
-            f"noise must have the shape of the latents, {[list(tensor.shape) for tensor in expected]}; got {shapes}: "
-            f"{_CURE}"
+            f"noise must have the shape of the latents, {[list(shape) for shape in expected]}; got "
+            f"{[list(shape) for shape in got]}: {_CURE}"
         )
-    if not all(torch.isfinite(part).all() for part in parts):
+    if not all(bool(torch.isfinite(part).all()) for part in parts):
         raise LTX2Error(f"noise must be finite; got NaN or infinity: {_CURE}")
     own = iter(parts)
     given = (
-        None if video is None else flatten_video(next(own).cpu()),
-        None if audio is None else flatten_audio(next(own).cpu()),
+        None if shapes[0] is None else flatten_video(next(own).cpu()),
+        None if shapes[1] is None else flatten_audio(next(own).cpu()),
     )
     return tuple(
-        None if tokens is None or start is None else torch.cat((start, tokens[:, start.shape[1] :]), 1)
+        None if tokens is None or start is None else _begun_with(start, tokens, is_none)
         for tokens, start in zip(drawn, given, strict=True)
     )
+
+
+def _begun_with(start: Tensor, tokens: Tensor, is_none: bool) -> Tensor:
+    behind = tokens[:, start.shape[1] :]
+    return torch.cat((start, torch.zeros_like(behind) if is_none else behind), 1)
