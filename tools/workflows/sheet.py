@@ -24,6 +24,9 @@ BAND_GAP = 30
 NOTE_LETTER, NOTE_ROW, NOTE_PARAGRAPH = 5.5, 17, 8  # the newer renderer shows all of a note, whatever its height
 NAMESPACE = uuid.UUID("5b1c4a0e-6a52-4a7e-9d4b-2f1f4b6f2a10")
 VIEW = 0.65  # how large it opens; the classic renderer leaves texts out below 0.6
+# Heights of the panels that web/js puts on nodes, and of that on a node that has run.
+PANELS = {"LTX2_Canvas": 168, "LTX2_ApplyGuides": 152}
+PANELS_AFTER = {"LTX2_Sample": 166}
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -117,6 +120,7 @@ class Sheet:
         **look: Any,
     ) -> Node:
         """Add a node. `values` are the widgets that differ from their defaults, `look` is the rest of Node."""
+        look = {"extra_height": PANELS.get(type_, 0), "space": PANELS_AFTER.get(type_, 0), **look}
         node = Node(len(self.nodes) + 1, self.object_info[type_], title, dict(links or {}), dict(values or {}), **look)
         unknown = (set(node.links) | set(node.values)) - set(node.inputs)
         if unknown:

@@ -1,0 +1,43 @@
+// The panel of LTX-2 Sample: a report of its last run, once there is one.
+
+import { element, table } from "./elements.mjs"
+import { locatorOf } from "./nodes.mjs"
+
+const HEIGHT = 142
+
+// What a node's last run reported; null before one.
+export const reportOf = (node, app) => (node.graph && app.nodeOutputs?.[locatorOf(node)]?.ltx2_report?.[0]) || null
+
+export function openReportPanel(node, { app, speak }) {
+    const body = element("div", "panel report", { role: "group", "aria-label": speak.say("report") })
+    let shown = null
+
+    function refresh() {
+        const report = reportOf(node, app)
+        const state = JSON.stringify(report)
+        if (!report || state === shown) return
+        shown = state
+        body.replaceChildren(table("table", speak.say("report"), lines(report, speak)))
+    }
+
+    return { element: body, height: HEIGHT, refresh }
+}
+
+// [heading, text] of each line.
+function lines(report, { say, count, seconds, bytes }) {
+    const tokens = ["video", "audio"]
+        .filter((name) => report.tokens[name] !== null)
+        .map((name) => say(`${name}_tokens`, { count: count(report.tokens[name]) }))
+    const weights = Object.entries(report.weights).map(([name, number]) => `${name} x ${count(number)}`)
+    const peak = report.peak_bytes === null ? say("peak_unknown") : say("peak_known", { peak: bytes(report.peak_bytes) })
+    return [
+        [say("solver"), say("steps", report)],
+        [say("time"), say("seconds", { seconds: seconds(report.seconds), each: seconds(report.seconds_per_step) })],
+        [say("precision"), report.precision],
+        [say("weights"), weights.join(", ")],
+        [say("device"), report.device],
+        [say("tokens"), tokens.join(", ")],
+        [say("peak"), peak],
+        [say("estimate"), say("beside", { estimate: bytes(report.estimated_bytes) })],
+    ]
+}
