@@ -167,7 +167,8 @@ class Reader:
         except (struct.error, ValueError):
             return
         mime = next((mime for start, mime in IMAGE_TYPES.items() if image.startswith(start)), None)
-        if mime is not None and about.get("prompt_id", self._prompt_id) == self._prompt_id:
+        is_known = mime is not None and isinstance(about, dict)
+        if is_known and about.get("prompt_id", self._prompt_id) == self._prompt_id:
             node_id = about.get("node_id") or self._current
             yield Preview(*self._node(node_id, about.get("display_node_id")), image, mime)
 

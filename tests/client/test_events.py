@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -201,3 +202,18 @@ def test_the_pack_and_its_client_import_without_the_library(pack):
     assert importlib.util.find_spec("websockets"), "the development environment has it"
     for name in ("client.websocket", "client.following"):
         assert not [key for key in vars(pack(name)) if key.startswith("websockets")]
+
+
+def test_a_graph_that_ends_before_the_first_look_is_told_in_full(server, pack, module):
+    steps = pack("client.steps")
+    connection = pack("client.connection").Connection(server.url, 5)
+    tasks, prompt_id = pack("client.tasks").Tasks(connection), str(uuid.uuid4())
+
+    def begin():
+        yield from tasks.queue(graph(), None, prompt_id)
+        yield steps.Ask(lambda: wait_until(lambda: prompt_id in server.history))
+
+    events = list(steps.stream(pack("client.following").follow(tasks, prompt_id, begin()), connection))
+    assert module.NodeStarted("1", "My text") in events
+    assert kinds(events).count("Preview") == 3
+    assert kinds(events)[-3:] == ["NodeExecuted", "Status", "Finished"]
