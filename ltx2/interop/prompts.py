@@ -113,7 +113,8 @@ def _single(conditioning: Any) -> tuple[Tensor, dict[str, Any]]:
         raise LTX2Error(
             f"conditioning must be a CONDITIONING with one prompt; got {got}: connect CLIP Text Encode directly"
         )
-    tensor, options = conditioning[0][:2]
+    entry = conditioning[0] if isinstance(conditioning[0], list | tuple) else ()
+    tensor, options = entry if len(entry) == 2 else (entry, None)
     if not isinstance(tensor, Tensor) or tensor.ndim != 3 or tensor.shape[0] != 1 or not isinstance(options, dict):
         got = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         raise LTX2Error(f"conditioning must be one prompt [1, tokens, width]; got {got}: encode one prompt at a time")
