@@ -19,6 +19,7 @@ from ..ltx2.sampling.table import SOLVERS
 from . import sockets, widgets
 from .computation import Computation
 from .host import current
+from .preview import live_preview
 
 io = current().io
 
@@ -86,6 +87,8 @@ class Sample(io.ComfyNode):
         check_references(guider.transformer.reference_scale, conditions_of(*given))
         host = current()
         with Computation("sample") as computation:
+            # Before the transformer comes: it may need the VAE.
+            show = None if video is None else live_preview(computation, guider.transformer, video_vae)
             room = pass_bytes(guider.transformer.config, states, computation.dtype)
             (transformer,) = computation.borrow(guider.transformer, activation_bytes=room)
             host.peak_memory()
@@ -103,6 +106,7 @@ class Sample(io.ComfyNode):
                 given_noise=noise,
                 free_memory=host.free_memory(),
                 on_step=computation.on_step,
+                on_x0=show,
             )
             report = Report.of(
                 transformer,

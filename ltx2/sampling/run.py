@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import LTX2Error
 from ..networks.transformer.model import Transformer
+from ..tokens import TokenState, unflatten_video
 from .denoiser import Denoiser, Prompts
 from .given_noise import with_given
 from .noise import draw, step_noise
@@ -19,7 +20,7 @@ from .partial import continued, resumed
 from .res_2s import res_2s
 from .sample import States, sample, start
 from .schedules import check_sigmas
-from .solvers import Solver
+from .solvers import Latents, Solver
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ def run(
     given_noise: Any = None,
     free_memory: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_x0: Callable[[Tensor], None] | None = None,
 ) -> Run:
     """Noise `states` at the first sigma and denoise them over `sigmas`.
 
@@ -54,6 +56,8 @@ def run(
         add_noise: False where `latents` are noisy already: where an unfinished run stopped, or of another node.
         given_noise: a host's NOISE, which makes what the run starts with instead of the seed.
         free_memory: bytes on the device beside the weights; None for plenty.
+        on_step: called as by `sample`.
+        on_x0: called with the video [B, C, F, H, W] that every prediction implies.
 
     Raises:
         LTX2Error: sigmas that do not fall from at most 1 towards 0, latents of another channel count, given noise in
@@ -73,7 +77,7 @@ def run(
     started = time.monotonic()
     with torch.no_grad():
         denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype, free_memory=free_memory)
-        states = sample(denoiser, noisy, sigmas, solver, noise, on_step)
+        states = sample(denoiser, noisy, sigmas, solver, noise, on_step, _of_video(on_x0, noisy[0], video))
     return Run(states, denoiser.num_passes, time.monotonic() - started)
 
 
@@ -85,3 +89,13 @@ def _check_channels(transformer: Transformer, states: States) -> None:
                 f"a {name} latent must have {expected} features a token for this transformer; got "
                 f"{state.latent.shape[-1]}: use latents made by LTX-2 nodes"
             )
+
+
+def _of_video(
+    on_x0: Callable[[Tensor], None] | None, state: TokenState | None, video: Tensor | None
+) -> Callable[[Latents], None] | None:
+    """`on_x0` for the tokens of all modalities, conditions included."""
+    if on_x0 is None or state is None or video is None:
+        return None
+    count, grid = state.num_targets, tuple(video.shape[2:])
+    return lambda x0: on_x0(unflatten_video(x0[0][:, :count], grid))

@@ -29,23 +29,29 @@ def sample(
     solver: Solver,
     noise: Callable[[str, int], Latents] | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_x0: Callable[[Latents], None] | None = None,
 ) -> States:
     """Run `solver` over `sigmas` from noised `states`; returns them denoised.
 
-    `noise(kind, step)` is the unit noise that stochastic solvers add. `on_step(done, steps)` is called before every
-    prediction and after the last; it may raise to stop.
+    `noise(kind, step)` is the unit noise that stochastic solvers add. `on_step(done, total)`, in predictions, is
+    called before every prediction and after the last; it may raise to stop. `on_x0` is called with every prediction.
 
     Raises:
         LTX2Error: NaN or infinite latents come out.
     """
-    steps = len(sigmas) - 1
+    done, total = 0, num_predictions(solver, sigmas)
 
     def denoise(x: Latents, sigma: float) -> Prediction:
+        nonlocal done
         # Predictions within a step, and one that ends a run, belong to the step that they are in.
         step = max(0, int((sigmas[:-1] >= sigma).sum()) - 1)
         if on_step:
-            on_step(step, steps)
-        return denoiser(x, sigma, step)
+            on_step(done, total)
+        prediction = denoiser(x, sigma, step)
+        done += 1
+        if on_x0:
+            on_x0(prediction.x0)
+        return prediction
 
     def no_noise(kind: str, step: int) -> Latents:
         raise AssertionError("a stochastic solver needs noise")
@@ -54,7 +60,7 @@ def sample(
     start_latents = tuple(state.latent.contiguous() if state else None for state in states)
     latents = solver(denoise, start_latents, sigmas, Injection(noise or no_noise, denoiser.blend))
     if on_step:
-        on_step(steps, steps)
+        on_step(total, total)
     for name, latent in zip(("video", "audio"), latents, strict=True):
         if latent is not None and not torch.isfinite(latent).all():
             raise LTX2Error(
@@ -64,3 +70,17 @@ def sample(
     return tuple(
         replace(state, latent=latent) if state else None for state, latent in zip(states, latents, strict=True)
     )
+
+
+def num_predictions(solver: Solver, sigmas: Tensor) -> int:
+    """How many predictions `solver` asks for over `sigmas`: it is run on a single number, without a model."""
+    count = 0
+    nothing = (torch.zeros(1),)
+
+    def denoise(x: Latents, _sigma: float) -> Prediction:
+        nonlocal count
+        count += 1
+        return Prediction(x, x)
+
+    solver(denoise, nothing, sigmas, Injection(lambda _kind, _step: nothing, lambda x: x))
+    return count

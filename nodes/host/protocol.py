@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
+    from ...ltx2.preview.colours import Colours
+
 #: Called with (units done, units in all); raises the host's interrupt when the user has cancelled.
 OnStep = Callable[[int, int], None]
 
@@ -78,6 +80,13 @@ class Host(Protocol):
 
     def progress(self, title: str) -> AbstractContextManager[OnStep]:
         """A progress bar of the node that runs now; its OnStep updates it and raises when cancelled."""
+        ...
+
+    def previewer(self, colours: Callable[[], Colours | None]) -> Callable[[torch.Tensor], None] | None:
+        """Shows clips (B, C, f, h, w) on the node that runs, within `progress`; None where nobody wants to see them.
+
+        `colours` is asked where somebody does; None says that there are none.
+        """
         ...
 
     def check_cancelled(self) -> None:

@@ -19,6 +19,7 @@ LIBRARY = {
     "recipe": "config networks precision checkpoint",
     "prompting": "config networks checkpoint recipe media",
     "runtime": "geometry config networks precision checkpoint recipe",
+    "preview": "media networks recipe",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",
     "sampling": "geometry config tokens layers networks conditioning guidance runtime recipe",

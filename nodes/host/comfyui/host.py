@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from comfy.cli_args import args
 from comfy.utils import ProgressBar
 from comfy_api.latest import InputImpl, io, ui
 
+from ....ltx2.preview.colours import Colours
 from ..out_of_memory import is_out_of_memory
 from ..peak import peak_memory
 from ..protocol import OnStep
-from . import folders
+from . import folders, previews
 from .dtypes import asked_dtype
 from .memory import HeldNetwork, load_together
 
@@ -71,7 +72,11 @@ class ComfyHost:
     def progress(self, title: str) -> Iterator[OnStep]:
         """ComfyUI shows the bar on the node that runs, under that node's name: it has no place for `title`."""
         self.check_cancelled()
-        yield _Progress().on_step
+        self._progress = _Progress()
+        yield self._progress.on_step
+
+    def previewer(self, colours: Callable[[], Colours | None]) -> Callable[[torch.Tensor], None] | None:
+        return previews.previewer(self._progress.show, colours, self.device())
 
     def check_cancelled(self) -> None:
         management.throw_exception_if_processing_interrupted()
@@ -124,3 +129,7 @@ class _Progress:
         self._next_update = now + _UPDATE_SECONDS
         shown = min(max(total, 1), _MAX_TOTAL)
         self._bar.update_absolute(done * shown // max(total, 1), shown)
+
+    def show(self, picture: tuple[str, Any, int]) -> None:
+        """Send a preview; the bar stays where it is."""
+        self._bar.update_absolute(self._bar.current, self._bar.total, picture)

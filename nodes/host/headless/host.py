@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from PIL import Image
 
 from ....ltx2.errors import LTX2Error
+from ....ltx2.preview.colours import Colours
+from ....ltx2.preview.sheet import sheet
 from ..out_of_memory import is_out_of_memory
 from ..peak import peak_memory
 from . import io, ui
@@ -18,6 +21,8 @@ from .folders import Folders, saved_file, saved_files
 from .memory import DeviceMemory, HeldNetwork
 from .progress import Progress
 from .video import VideoFromFile
+
+_PREVIEW_SIDE = 512
 
 
 class HeadlessHost:
@@ -30,6 +35,7 @@ class HeadlessHost:
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
         metadata: whether workflows may be written into produced files.
         stream: where progress goes; None for stderr.
+        on_preview: called with pictures of the clip while it is sampled; None makes none.
     """
 
     name = "headless"
@@ -48,12 +54,14 @@ class HeadlessHost:
         metadata: bool = True,
         cancellation: Cancellation | None = None,
         stream: TextIO | None = None,
+        on_preview: Callable[[Image.Image], None] | None = None,
     ):
         self.folders = Folders(models, input, output, temp, cache)
         self.cancellation = cancellation or Cancellation()
         self.progress_lines = Progress(self.cancellation, stream)
         self._memory = DeviceMemory(_device(device), self.cancellation.check)
         self._metadata = metadata
+        self._on_preview = on_preview
 
     def __enter__(self) -> HeadlessHost:
         return self
@@ -97,6 +105,12 @@ class HeadlessHost:
 
     def progress(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
         return self.progress_lines.stage(title)
+
+    def previewer(self, colours: Callable[[], Colours | None]) -> Callable[[torch.Tensor], None] | None:
+        on_preview = self._on_preview
+        if on_preview is None or (fitted := colours()) is None:
+            return None
+        return lambda x0: on_preview(sheet(fitted(x0[:1])[0], _PREVIEW_SIDE))
 
     def check_cancelled(self) -> None:
         self.cancellation.check()
