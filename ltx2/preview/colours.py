@@ -43,7 +43,7 @@ def fit(
     """The least-squares map from made-up latents to the mean colours that `vae` decodes them to; the same every time.
 
     `on_step(clips done, clips in all)` is called before each clip; it may raise to stop. Decoding as many cells of a
-    real clip costs as much: a seventh of 121 frames of 768x512.
+    real clip costs as much: a ninth of 121 frames of 768x512 (13 TFLOP with the VAE of 2.3).
 
     Raises:
         LTX2Error: the VAE has no convolutional decoder.
