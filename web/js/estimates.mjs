@@ -10,8 +10,6 @@ export function round(value) {
 
 export const latentFrames = (frames, numbers) => Math.floor((frames - 1) / numbers.frames_per_latent) + 1
 
-export const isWhole = (frames, numbers) => frames >= 1 && (frames - 1) % numbers.frames_per_latent === 0
-
 export const audioTokens = (frames, rate, numbers) =>
     Math.max(1, round((frames / rate) * numbers.audio_latents_per_second))
 
@@ -25,23 +23,25 @@ export function videoTokens({ width, height, frames }, scale, numbers) {
 // Bytes of one pass of the transformer, without its weights.
 export const passBytes = (video, audio, numbers) => video * numbers.pass_bytes.video + audio * numbers.pass_bytes.audio
 
-// Bytes of decoding one tile, of those that are chosen for the clip.
+// Bytes of decoding one tile, of those that are chosen for the clip, and of the sums that tiles are added up in.
 export function decodeBytes({ width, height, frames }, { decode }) {
-    return tileVolume([frames, height, width], decode) * decode.bytes_per_pixel
+    const tile = largestTile([frames, height, width], decode)
+    return tile.volume * decode.bytes_per_pixel + tile.summed * height * width * decode.bytes_per_summed_pixel
 }
 
-// The largest tiles that stay within the volume; the smallest where none does.
-function tileVolume(size, decode) {
+// The largest tiles that stay within the volume, the smallest where none does; and how many frames are summed.
+function largestTile(size, decode) {
     const whole = size.reduce((product, length) => product * length)
-    if (whole <= decode.volume) return whole
+    if (whole <= decode.volume) return { volume: whole, summed: 0 }
     const candidates = [
         [decode.frames[0], null],
         ...decode.frames.flatMap((frames) => decode.sides.map((side) => [frames, side])),
     ].map(([[frames], side]) => {
         const [height, width] = size.slice(1).map((length) => Math.min(length, side ?? length))
-        return Math.min(size[0], frames) * height * width
+        const summed = Math.min(size[0], frames)
+        return { volume: summed * height * width, summed }
     })
-    return candidates.find((volume) => volume <= decode.volume) ?? candidates.at(-1)
+    return candidates.find(({ volume }) => volume <= decode.volume) ?? candidates.at(-1)
 }
 
 // Everything that the panel shows of a legal canvas: one entry for each scale, the sound and the decoding.

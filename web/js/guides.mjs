@@ -33,8 +33,8 @@ function isTemporal(node, root) {
     return values.some((value) => value.includes("temporal"))
 }
 
-// The guides of a chain, the first added first: {node, step, frame, isFixed}; frame is null for those of the whole
-// clip. `rest` is the node that the chain goes on to where it is not one of ours.
+// The guides of a chain, the first added first: {node, step, frame, isPlaced, isFixed}; frame is null for those of the
+// whole clip, and for those whose frame a run tells. `rest` is the node that the chain goes on to where it is not ours.
 export function chainOf(node, root, numbers) {
     const guides = []
     for (let next = sourceOf(node, "guides", root)?.node; next; next = sourceOf(next, "guides", root)?.node) {
@@ -49,5 +49,6 @@ export function chainOf(node, root, numbers) {
 function guideOf(node, root, numbers) {
     const step = node.type === "LTX2_VideoGuide" ? numbers.frames_per_latent : 1
     const isPlaced = Boolean(widgetOf(node, "frame")) || isLinked(node, "frame")
-    return { node, step, isPlaced, isFixed: isLinked(node, "frame"), frame: isPlaced ? numberOf(node, "frame", root) : null }
+    const frame = isPlaced ? numberOf(node, "frame", root) : null
+    return { node, step, frame, isPlaced, isFixed: isLinked(node, "frame") }
 }

@@ -19,7 +19,8 @@ export function openGuidesPanel(node, { app, numbers, speak }) {
     function refresh() {
         const clip = clipOf(node, "video", app.rootGraph)
         const { guides, rest } = chainOf(node, app.rootGraph, numbers)
-        const state = JSON.stringify([clip, rest?.title, guides.map(({ node, ...guide }) => [node.id, node.title, guide])])
+        const plain = guides.map(({ node, ...guide }) => [node.id, node.title, guide])
+        const state = JSON.stringify([clip, rest?.title, plain])
         if (state === shown || dragged) return
         shown = state
         const focused = marks().indexOf(document.activeElement)
@@ -35,7 +36,8 @@ export function openGuidesPanel(node, { app, numbers, speak }) {
         const title = known
             ? say("length", { frames: clip.frames, seconds: seconds(clip.frames / clip.rate) })
             : say("unknown", { why: say(clip.why, clip) })
-        const lines = guides.map((guide) => element("li", isOutside(guide, clip) ? "problem" : "guide", {}, told(guide, clip)))
+        const classOf = (guide) => (isOutside(guide, clip) ? "problem" : "guide")
+        const lines = guides.map((guide) => element("li", classOf(guide), {}, told(guide, clip)))
         if (rest) lines.push(element("li", "guide", {}, say("more", { title: rest.title })))
         if (!lines.length) lines.push(element("li", "guide", {}, say("no_guides")))
         const list = element("ul", "list", {}, ...lines)
@@ -53,7 +55,8 @@ export function openGuidesPanel(node, { app, numbers, speak }) {
 
     function mark(guide, clip, place, row, line) {
         const frame = counted(guide.frame, clip.frames)
-        const made = button(`mark row-${row}${isOutside(guide, clip) ? " outside" : ""}`, String(frame), () => made.focus(), {
+        const classes = `mark row-${row}${isOutside(guide, clip) ? " outside" : ""}`
+        const made = button(classes, String(frame), () => made.focus(), {
             role: "slider", "aria-label": guide.node.title, "aria-valuemin": 0, "aria-valuemax": clip.frames - 1,
             "aria-valuenow": frame, "aria-valuetext": told(guide, clip), "aria-disabled": guide.isFixed,
             title: `${told(guide, clip)}\n${speak.say("keys", { step: numbers.frames_per_latent })}`,

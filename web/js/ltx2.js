@@ -17,7 +17,7 @@ const numbers = await (await fetch(near("../estimates.json"))).json()
 const PANELS = {
     LTX2_Canvas: { setting: "LTX2.Panels.Canvas", open: openCanvasPanel, isReady: () => true },
     LTX2_ApplyGuides: { setting: "LTX2.Panels.Guides", open: openGuidesPanel, isReady: () => true },
-    LTX2_Sample: { setting: "LTX2.Panels.Report", open: openReportPanel, isReady: (node) => reportOf(node, app) !== null },
+    LTX2_Sample: { setting: "LTX2.Panels.Report", open: openReportPanel, isReady: (node) => reportOf(node, app) },
 }
 
 const settingOf = (id) => app.extensionManager.setting.get(id)
@@ -40,7 +40,7 @@ app.registerExtension({
     nodeCreated(node) {
         const panel = PANELS[node.comfyClass]
         if (!panel) return
-        const isWanted = () => settingOf(panel.setting) && panel.isReady(node)
+        const isWanted = () => Boolean(settingOf(panel.setting) && panel.isReady(node))
         addPanel(node, "ltx2_panel", isWanted, () => panel.open(node, { app, numbers, speak: speak() }))
     },
 })

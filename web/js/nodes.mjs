@@ -11,8 +11,14 @@ export function sourceOf(node, name, root) {
     return slot < 0 ? null : follow(node, slot, root)
 }
 
+// Nodes that show a subgraph answer `getInputLink` with a link inside of it.
+function linkInto(node, slot) {
+    if (!node.subgraph) return node.getInputLink(slot)
+    return [...node.graph.links.values()].find((link) => link.target_id == node.id && link.target_slot === slot)
+}
+
 function follow(node, slot, root) {
-    const link = node.graph && node.getInputLink(slot)
+    const link = node.graph && linkInto(node, slot)
     return link ? endOf(link, node.graph, root) : null
 }
 
@@ -44,7 +50,7 @@ function hostsOf(subgraph, graph) {
 // A widget's value as a number, or that of the primitive node linked to it; null where only a run will tell.
 export function numberOf(node, name, root) {
     const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1
-    if (slot >= 0 && node.getInputLink(slot)) {
+    if (slot >= 0 && linkInto(node, slot)) {
         const source = follow(node, slot, root)?.node
         return source?.type.startsWith("Primitive") ? asNumber(source.widgets?.[0]?.value) : null
     }
@@ -59,7 +65,7 @@ function asNumber(value) {
 // Whether a widget's value comes over a link.
 export function isLinked(node, name) {
     const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1
-    return slot >= 0 && Boolean(node.getInputLink(slot))
+    return slot >= 0 && Boolean(linkInto(node, slot))
 }
 
 // Set a widget as if the user had.

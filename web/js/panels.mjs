@@ -14,7 +14,7 @@ let timer = null
 // What a panel shows depends on other nodes, on links between them and on runs, and the frontend tells extensions of
 // few of these changes, in few of its versions: so panels look, five times a second, while they are in a graph.
 export function addPanel(node, name, isWanted, open) {
-    if (!node.widgets?.length) node.serialize_widgets = false // no values: saved as without a panel, not as an empty list
+    if (!node.widgets?.length) node.serialize_widgets = false // saves no values, not an empty list
     const panel = { node, name, isWanted, open, widget: null, view: null }
     chain(node, "onAdded", () => start(panel))
     chain(node, "onRemoved", () => stop(panel))

@@ -29,7 +29,8 @@ function lines(report, { say, count, seconds, bytes }) {
         .filter((name) => report.tokens[name] !== null)
         .map((name) => say(`${name}_tokens`, { count: count(report.tokens[name]) }))
     const weights = Object.entries(report.weights).map(([name, number]) => `${name} x ${count(number)}`)
-    const peak = report.peak_bytes === null ? say("peak_unknown") : say("peak_known", { peak: bytes(report.peak_bytes) })
+    const known = report.peak_bytes !== null
+    const peak = known ? say("peak_known", { peak: bytes(report.peak_bytes) }) : say("peak_unknown")
     return [
         [say("solver"), say("steps", report)],
         [say("time"), say("seconds", { seconds: seconds(report.seconds), each: seconds(report.seconds_per_step) })],

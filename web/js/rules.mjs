@@ -1,6 +1,6 @@
 // What a canvas may be, and the nearest values that are legal. Arithmetic alone; ranges are those of the widgets.
 
-// The nearest values of offset + step * n that are at least `least`, one or two of them, as the library's errors name them.
+// The nearest values of offset + step * n that are at least `least`: one or two, as the library's errors have them.
 export function nearest(value, step, offset = 0) {
     const least = offset || step
     if (value < least) return [least]

@@ -1,7 +1,8 @@
 // What the panels say, by language. `{names}` are filled in.
 
 const ENGLISH = {
-    stage: "1/{scale} size", full: "full size", size: "size", tokens: "tokens", sampling: "sampling", decoding: "decoding",
+    stage: "1/{scale} size", full: "full size", size: "size", tokens: "tokens",
+    sampling: "sampling", decoding: "decoding",
     length: "{frames} frames, {seconds} s", sound: "sound {tokens} tokens",
     memory: "Expected memory of one pass in 16 bits, weights not counted",
     canvas: "What this canvas takes", none: "none",
@@ -12,7 +13,8 @@ const ENGLISH = {
     apply: "Set {name} to {value}", width: "width", height: "height", frame_rate: "frame rate", frames_name: "frames",
     timeline: "Guides along the clip", unknown: "The clip's length is unknown here: {why}.",
     no_video: "no video is connected", changed: "{title} changes it", foreign: "{title} does not tell it",
-    no_guides: "No guides are connected.", at_unknown: "{title}: frame {frame}", at: "{title}: frame {frame}, {seconds} s",
+    no_guides: "No guides are connected.", at_unknown: "{title}: frame {frame}",
+    at: "{title}: frame {frame}, {seconds} s",
     outside: "{title}: frame {frame} is not in the clip ({least} to {most})", fixed: "{title}: frame over a link",
     whole: "{title}: whole clip", more: "{title} adds guides that are not shown",
     keys: "Arrow keys move it; with shift, by {step} frames.",
