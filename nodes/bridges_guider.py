@@ -113,7 +113,7 @@ class ComfyGuider:
             options = {"transformer_options": {"sample_sigmas": sigmas}}
             flat = sampler.sample(
                 model,
-                sigmas,
+                sigmas.clone(),  # uni_pc sets the last one
                 {"model_options": options, "seed": seed},
                 None if callback is None else _shown(walk, callback),
                 start_noise,
