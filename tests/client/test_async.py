@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,10 @@ def aclient(module, server):
 
 
 async def until(is_so):
-    async with asyncio.timeout(10):
-        while not await is_so():
-            await asyncio.sleep(0.005)
+    end = time.monotonic() + 10
+    while not await is_so():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.005)
 
 
 def test_it_has_the_methods_of_the_blocking_client(module):
