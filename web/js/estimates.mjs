@@ -26,7 +26,7 @@ export const passBytes = (video, audio, numbers) => video * numbers.pass_bytes.v
 // Bytes of decoding one tile, of those that are chosen for the clip, and of the sums that tiles are added up in.
 export function decodeBytes({ width, height, frames }, { decode }) {
     const tile = largestTile([frames, height, width], decode)
-    return tile.volume * decode.bytes_per_pixel + tile.summed * height * width * decode.bytes_per_summed_pixel
+    return tile.volume * decode.bytes_per_pixel + tile.summed * height * width * (decode.bytes_per_summed_pixel ?? 0)
 }
 
 // The largest tiles that stay within the volume, the smallest where none does; and how many frames are summed.
