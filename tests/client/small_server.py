@@ -41,13 +41,14 @@ class SmallServer:
     """`faults` are what goes wrong with the next POSTs of graphs and GETs of files: "lose the answer", "lose the
     request", "bad gateway", "cut the file". `posts` are the ids of the graphs that arrived, `cancels` the addresses of
     requests to cancel. `websockets` is "taken", "refused" or "unheard" (taken, and then nothing is sent); `sockets` are
-    those of each client, the last one being told. ComfyUI has jobs since 0.26 (`has_jobs`)."""
+    those of each client, the last one being told. Nothing is answered while it `is_away`. ComfyUI has jobs since 0.26
+    (`has_jobs`)."""
 
     def __init__(self, folder: Path):
         self.folder, self.faults, self.posts, self.interrupts = folder, [], [], 0
         self.pending, self.running, self.history = [], [], {}
         self.websockets, self.sockets, self.has_jobs, self.cancels, self._cached = "taken", {}, True, [], set()
-        self._saved, self._is_restarted = 0, False
+        self._saved, self._is_restarted, self.is_away = 0, False, False
         self.gate, self._lock, self._stop = threading.Event(), threading.Lock(), threading.Event()
         self.gate.set()
         for name in ("input", "output"):
@@ -218,6 +219,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         url, comfy = urllib.parse.urlsplit(self.path), self.comfy
+        if comfy.is_away:
+            self.close_connection = True
+            return
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         _, route, *rest = urllib.parse.unquote(url.path).split("/")
         if route == "object_info":

@@ -163,6 +163,33 @@ def test_without_a_websocket_the_server_is_asked_and_the_log_says_why_once(
     ]
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_server_that_goes_away_is_waited_for(client, module, server, pack, monkeypatch, comes_back):
+    following = pack("client.following")
+    monkeypatch.setattr(following, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(following, "PATIENCE", 60 if comes_back else 0.2)
+    server.gate.clear()
+    prompt_id = client.queue(graph())
+
+    def come_back():
+        server.is_away = False
+        server.gate.set()
+
+    def progress(event):
+        if event == module.Status("running"):
+            server.is_away = True
+            server.drop()
+            threading.Timer(0.5, come_back).start()
+
+    if comes_back:
+        assert client.wait(prompt_id, progress)
+    else:
+        with pytest.raises(module.NoAnswer, match=f"graph {prompt_id} may go on there, and can be waited for again"):
+            client.wait(prompt_id, progress)
+        wait_until(lambda: server.history)
+        assert client.wait(prompt_id)
+
+
 def test_a_restarted_server_does_not_know_the_graph(client, module, server):
     server.gate.clear()
     prompt_id = client.queue(graph())
