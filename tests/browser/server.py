@@ -23,6 +23,7 @@ PACK = "comfyui-ltx2"
 TEXT, BINARY = 1, 2  # kinds of websocket frames
 SIZES = [(126, ">B", ()), (1 << 16, ">BH", (126,)), (1 << 63, ">BQ", (127,))]
 WEBSOCKET_KEY = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # of RFC 6455
+MODEL_FOLDERS = ("checkpoints", "diffusion_models", "latent_upscale_models", "loras", "text_encoders", "vae")
 # What the frontend asks for at its start besides the nodes; nothing of it matters to a workflow.
 EMPTY = {
     "/users": {"storage": "server", "migrated": True},
@@ -34,10 +35,13 @@ EMPTY = {
     "/history": {},
     "/userdata": [],
     "/v2/userdata": [],
-    "/experiment/models": [],
+    "/experiment/models": [{"name": name, "folders": [f"/models/{name}"]} for name in MODEL_FOLDERS],
     "/embeddings": [],
     "/userdata/comfy.templates.json": [],
-    "/internal/folder_paths": {},
+    **{f"/experiment/models/{name}": [] for name in MODEL_FOLDERS},
+    "/internal/folder_paths": {name: [f"/models/{name}"] for name in MODEL_FOLDERS},
+    "/templates/index.json": [],
+    "/templates/index_logo.json": {},
 }
 
 
