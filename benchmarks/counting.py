@@ -14,17 +14,24 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
-class FusedAttention(TorchFunctionMode):
-    """Attention as one kernel, which is what a GPU runs; the meta device would write the logits out."""
+class FusedKernels(TorchFunctionMode):
+    """Attention and RMS norm as one kernel each, as on GPUs; the meta device would write every step of them out."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func is torch.nn.functional.scaled_dot_product_attention:
-            rest = {name: value for name, value in kwargs.items() if name not in ("query", "key", "value")}
-            query, key, value = args[:3] if args else (kwargs["query"], kwargs["key"], kwargs["value"])
-            assert rest.get("attn_mask") is None, "no attention mask in this kernel"
-            return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+            return _attention(*args, **kwargs)
+        if func is torch.nn.functional.rms_norm:
+            return torch.empty_like(args[0])
         return func(*args, **kwargs)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: object) -> Tensor:
+    if attn_mask is None:
+        return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+    # Kernels read a mask as a bias, row by row: this one stands for it and takes nothing.
+    bias = query.new_empty(()).expand(*query.shape[:3], key.shape[2])
+    return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, False)[0]
 
 
 class LiveBytes(TorchDispatchMode):
@@ -65,7 +72,7 @@ class LiveBytes(TorchDispatchMode):
 @torch.no_grad()
 def flops(call: Callable[[], object]) -> int:
     """Operations of the matrix products in `call`, two per multiplication."""
-    with FlopCounterMode(display=False) as counter, FusedAttention():
+    with FlopCounterMode(display=False) as counter, FusedKernels():
         call()
     return counter.get_total_flops()
 
@@ -75,7 +82,7 @@ def peak_bytes(call: Callable[[], object], *, given: tuple[Tensor, ...], held: t
     """The most bytes that `call` has alive at once, `held` ones included, `given` ones not."""
     tracker = LiveBytes(held)
     tracker.known(*given)
-    with tracker, FusedAttention():
+    with tracker, FusedKernels():
         call()
     return tracker.peak
 

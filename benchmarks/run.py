@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-SCRIPTS = ("text", "transformer", "guidance")
+SCRIPTS = ("text", "transformer", "guidance", "memory")
 
 
 def main() -> None:

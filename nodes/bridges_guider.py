@@ -99,7 +99,7 @@ class ComfyGuider:
         check_references(self.guider.transformer.reference_scale, conditions_of(video, audio))
         start_noise = _noise(walk, noise, seed or 0)
         with Computation("sample") as computation:
-            room = pass_bytes(config, walk.states, computation.dtype)
+            room = pass_bytes(config, walk.states, computation.dtype, self.guider.prompts)
             (transformer,) = computation.borrow(self.guider.transformer, activation_bytes=room)
             denoiser = Denoiser(
                 transformer,

@@ -12,7 +12,8 @@ from ..ltx2.errors import LTX2Error
 from ..ltx2.geometry import pixel_frames
 from ..ltx2.latents import clip_of, samples_of
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe, VocoderRecipe
-from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
+from ..ltx2.runtime.estimates import decode_bytes, decode_sound_bytes
+from ..ltx2.runtime.tiling import Tiling, choose_tiling
 from . import sockets, widgets
 from .computation import Computation
 from .host import current
@@ -49,7 +50,7 @@ def _ready(
     computation: Computation, samples: Any, recipe: VideoVAERecipe, size: tuple[int, int, int], tiling: Tiling | None
 ) -> tuple[Any, Any]:
     """The VAE and the latent where it computes, with room for the largest tile."""
-    room = decode_bytes(size, tiling, bytes_per_value=computation.dtype.itemsize)
+    room = decode_bytes(recipe.config, size, tiling, computation.dtype)
     (vae,) = computation.borrow(recipe, activation_bytes=room)
     return vae, samples.to(computation.device, computation.dtype)
 
@@ -79,7 +80,8 @@ class DecodeAudio(io.ComfyNode):
         samples = samples_of(audio, "audio")
         with Computation("decode audio") as computation:
             computation.on_step(0, 1)
-            vae, voice = computation.borrow(audio_vae, vocoder)
+            room = decode_sound_bytes(audio_vae.config, vocoder.config, samples.shape[2], computation.dtype)
+            vae, voice = computation.borrow(audio_vae, vocoder, activation_bytes=room)
             sound = decode_sound(vae, voice, samples.to(computation.device, computation.dtype))
             computation.on_step(1, 1)
         return io.NodeOutput(sound)

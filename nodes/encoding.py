@@ -13,16 +13,14 @@ from ..ltx2.latents import KEY, Clip, clip_of, samples_of
 from ..ltx2.media.frame_rate import frame_rate_fraction
 from ..ltx2.media.reader import Pictures, VideoFile
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
-from ..ltx2.runtime.tiling import choose_tiling, decode_bytes
+from ..ltx2.runtime.estimates import encode_bytes, encode_sound_bytes
+from ..ltx2.runtime.tiling import choose_tiling
 from . import sockets
 from .computation import Computation
 from .host import current
 from .host.video_input import footage_of
 
 io = current().io
-
-# What encoding a second of sound takes, in numbers: the widest layers see 100 mel frames of 64 bins in 128 channels.
-_VALUES_PER_SECOND = 8 * 100 * 64 * 128
 
 
 def _start(of: str) -> Any:
@@ -74,7 +72,7 @@ class EncodeVideo(io.ComfyNode):
         size = canvas.frames, canvas.height, canvas.width
         tiling = choose_tiling(size)
         with Computation("encode video") as computation:
-            room = decode_bytes(size, tiling, bytes_per_value=computation.dtype.itemsize)
+            room = encode_bytes(video_vae.config, size, tiling, computation.dtype)
             (vae,) = computation.borrow(video_vae, activation_bytes=room)
             latent = encode_footage(
                 vae,
@@ -125,7 +123,7 @@ class EncodeAudio(io.ComfyNode):
         length = max(1, audio_latents(frames, rate))
         with Computation("encode audio") as computation:
             computation.on_step(0, 1)
-            room = round(_VALUES_PER_SECOND * frames / rate) * computation.dtype.itemsize
+            room = encode_sound_bytes(audio_vae.config, length, computation.dtype)
             (vae,) = computation.borrow(audio_vae, activation_bytes=room)
             latent = encode_sound(
                 vae, audio, start=start, length=length, device=computation.device, dtype=computation.dtype

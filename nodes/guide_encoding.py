@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..ltx2 import latents
 from ..ltx2.conditioning.guides import Encode, Guide
 from ..ltx2.conditioning.reference_guides import AudioReference
 from ..ltx2.conditioning.stage import Stage
-from ..ltx2.encoding import encode_sound
+from ..ltx2.encoding import encode_sound, waveform_of
 from ..ltx2.media.audio import require_finite
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
+from ..ltx2.runtime.estimates import encode_bytes, encode_sound_bytes
 from ..ltx2.runtime.tiled_vae import encode_tiles
-from ..ltx2.runtime.tiling import Tiling, choose_tiling, decode_bytes
+from ..ltx2.runtime.tiling import Tiling, choose_tiling
 from .computation import Computation
-
-# What encoding one takes (134 bytes per pixel in 16 bits) in frames of a clip: a lone frame is padded to a few.
-_FRAMES_OF_A_PICTURE = 2
 
 
 def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAERecipe) -> Any:
@@ -32,7 +29,8 @@ def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAEReci
     dtype = computation.dtype
     grid, clip = tuple(latents.samples_of(video, "video").shape[2:]), latents.clip_of(video)
     stage = Stage(grid, video_vae.image_crf, clip.continues, dtype)
-    room = max((_room(guide.size(stage), dtype) for guide in guides), default=0)
+    sizes = [guide.size(stage) for guide in guides]
+    room = max((encode_bytes(video_vae.config, size, choose_tiling(size), dtype) for size in sizes), default=0)
     # Applied, they would free what a mask keeps, and add tokens that say nothing.
     guides = tuple(guide for guide in guides if guide.strength)
     if not guides:
@@ -52,7 +50,10 @@ def with_voices(audio: Any, voices: tuple[AudioReference, ...], audio_vae: Audio
     computation = Computation("encode voices")
 
     def encode(sound: dict[str, Any]) -> Tensor:
-        (vae,) = computation.borrow(audio_vae)
+        waveform, rate = waveform_of(sound)
+        length = -(-round(waveform.shape[-1] * audio_vae.config.latents_per_second) // rate)
+        room = encode_sound_bytes(audio_vae.config, length, computation.dtype)
+        (vae,) = computation.borrow(audio_vae, activation_bytes=room)
         return encode_sound(vae, sound, device=computation.device, dtype=computation.dtype)
 
     with computation:
@@ -72,7 +73,7 @@ def _encoder(vae: Any, computation: Computation, on_step: Callable[[], None]) ->
         latent = encode_tiles(
             lambda tile: vae.encode(tile.to(computation.device, computation.dtype)),
             vae.crop(pixels),
-            _tiling(tuple(pixels.shape[2:])) or Tiling(),
+            choose_tiling(tuple(pixels.shape[2:])) or Tiling(),
             vae.config.compression,
             on_step=lambda _done, _total: on_step(),
         )
@@ -80,12 +81,3 @@ def _encoder(vae: Any, computation: Computation, on_step: Callable[[], None]) ->
         return latent
 
     return encode
-
-
-def _tiling(size: tuple[int, int, int]) -> Tiling | None:
-    return choose_tiling((max(size[0], _FRAMES_OF_A_PICTURE), *size[1:]))
-
-
-def _room(size: tuple[int, int, int], dtype: torch.dtype) -> int:
-    size = max(size[0], _FRAMES_OF_A_PICTURE), *size[1:]
-    return decode_bytes(size, choose_tiling(size), bytes_per_value=dtype.itemsize)

@@ -9,6 +9,7 @@ from ..ltx2 import latents
 from ..ltx2.errors import LTX2Error
 from ..ltx2.networks.upsampler import upsample
 from ..ltx2.recipe import UpsamplerRecipe, VideoVAERecipe
+from ..ltx2.runtime.estimates import upsample_bytes
 from . import sockets, widgets
 from .computation import Computation
 from .host import current
@@ -46,7 +47,8 @@ class UpsampleLatent(io.ComfyNode):
             )
         with Computation("upsample") as computation:
             computation.on_step(0, 1)
-            network, vae = computation.borrow(upsampler, video_vae)
+            room = upsample_bytes(upsampler.config, tuple(samples.shape[2:]), computation.dtype)
+            network, vae = computation.borrow(upsampler, video_vae, activation_bytes=room)
             samples = samples.to(computation.device).float()
             larger = upsample(network, samples, vae.statistics, dtype=computation.dtype).float().cpu()
             computation.on_step(1, 1)

@@ -9,10 +9,12 @@ from torch import Tensor
 from ..ltx2.geometry import MAX_SEED
 from ..ltx2.prompting.embedding_cache import EmbeddingCache, files_are_as_chosen, key_of
 from ..ltx2.prompting.enhance import enhance
-from ..ltx2.prompting.generate import Sampling, answer_bytes
+from ..ltx2.prompting.generate import Sampling
 from ..ltx2.prompting.negative import NEGATIVE_PROMPT
-from ..ltx2.prompting.vision import VisionRecipe, picture_pixels, vision_bytes
+from ..ltx2.prompting.system_prompts import IMAGE_SYSTEM_PROMPT, TEXT_SYSTEM_PROMPT
+from ..ltx2.prompting.vision import VisionRecipe, picture_pixels
 from ..ltx2.recipe import TextEncoderRecipe
+from ..ltx2.runtime.estimates import answer_bytes, likely_tokens, prompt_bytes, vision_bytes
 from ..ltx2.sampling.denoiser import Context
 from . import sockets
 from .computation import Computation
@@ -42,7 +44,8 @@ def _encoded(text_encoder: Any, text: str, cache: bool) -> Context:
     device, dtype = computation.device, computation.dtype
 
     def compute() -> Any:
-        (encoder,) = computation.borrow(text_encoder)
+        room = prompt_bytes(text_encoder.config, text_encoder.connectors, likely_tokens(text), dtype)
+        (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
         return encoder(text, device=device, dtype=dtype)
 
     with computation:
@@ -191,11 +194,11 @@ def _seen(text_encoder: TextEncoderRecipe, image: Any) -> Tensor:
 def _enhanced(
     text_encoder: TextEncoderRecipe, text: str, system_prompt: str, sampling: Sampling, picture: Tensor | None
 ) -> str:
-    # Our own system prompt and a picture have fewer than 1024 tokens, other texts no more than characters.
-    most_tokens = 1024 + len(text) + len(system_prompt) + sampling.max_tokens
+    told = system_prompt.strip() or (TEXT_SYSTEM_PROMPT if picture is None else IMAGE_SYSTEM_PROMPT)
+    question = likely_tokens(told + text) + (0 if picture is None else picture.shape[1])
     with Computation("enhance prompt") as computation:
         computation.on_step(0, sampling.max_tokens)
-        room = answer_bytes(text_encoder.config, most_tokens, computation.dtype)
+        room = answer_bytes(text_encoder.config, question, sampling.max_tokens, computation.dtype)
         (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
         return enhance(
             encoder,

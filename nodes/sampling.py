@@ -89,7 +89,7 @@ class Sample(io.ComfyNode):
         with Computation("sample") as computation:
             # Before the transformer comes: it may need the VAE.
             show = None if video is None else live_preview(computation, guider.transformer, video_vae)
-            room = pass_bytes(guider.transformer.config, states, computation.dtype)
+            room = pass_bytes(guider.transformer.config, states, computation.dtype, guider.prompts)
             (transformer,) = computation.borrow(guider.transformer, activation_bytes=room)
             host.peak_memory()
             done = run(

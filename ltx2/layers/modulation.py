@@ -36,6 +36,13 @@ class Levels:
         values, index = torch.unique(timesteps.flatten(), return_inverse=True)
         return cls(values, None if len(values) == 1 else _spans(index))
 
+    def to(self, device: torch.device) -> Levels:
+        """The same levels on a device."""
+        if self.spans is None:
+            return Levels(self.values.to(device))
+        spans = tuple((span, row.to(device) if isinstance(row, Tensor) else row) for span, row in self.spans)
+        return Levels(self.values.to(device), spans)
+
     def scaled(self, factor: float) -> Levels:
         """The same tokens at `factor` times these levels: masks become timesteps when sigma is known."""
         return Levels(self.values * factor, self.spans)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config.text import GemmaConfig
 from ..errors import LTX2Error
 from ..networks.text.gemma import Gemma3
 from .chat import Question
@@ -97,11 +96,3 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     point = torch.rand((), generator=generator, dtype=torch.float64) * shares.sum()
     place = torch.searchsorted(shares.cumsum(0), point, right=True)
     return int(likeliest.indices[place.clamp(max=int(shares.count_nonzero()) - 1)])
-
-
-def answer_bytes(config: GemmaConfig, num_tokens: int, dtype: torch.dtype) -> int:
-    """Roughly what reading and answering takes besides the weights, for so many tokens in all."""
-    remembered = 2 * config.num_layers * config.num_key_value_heads * config.head_dim
-    # One layer at a time: the gated feed-forward is the widest. Twice the memory, for it grows by copying.
-    at_once = 4 * config.intermediate_size + 6 * config.hidden_size
-    return num_tokens * (2 * remembered + at_once) * dtype.itemsize + 8 * config.vocab_size

@@ -18,7 +18,6 @@ from torch import Tensor
 from ..checkpoint.gemma import load_vision, read_vision_config
 from ..checkpoint.load import Check, no_check
 from ..checkpoint.reader import Checkpoint
-from ..config.vision import VisionConfig
 from ..errors import LTX2Error
 from ..networks.text.vision import GemmaVision
 from ..recipe import Recipe, TextEncoderRecipe
@@ -62,8 +61,3 @@ def picture_pixels(image: Tensor, size: int) -> Tensor:
     picture = picture.resize((size, size), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(picture)).float() / 255
     return rearrange((pixels - 0.5) / 0.5, "h w c -> 1 c h w")
-
-
-def vision_bytes(config: VisionConfig, dtype: torch.dtype) -> int:
-    """Roughly what one picture takes in the vision tower besides the weights."""
-    return config.patches_per_side**2 * (2 * config.intermediate_size + 6 * config.hidden_size) * dtype.itemsize

@@ -7,7 +7,7 @@ is not what the whole clip has there. So every later tile starts one latent earl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +17,14 @@ from ..errors import LTX2Error
 
 #: Size and overlap of the tiles along one axis; None leaves it whole.
 Span = tuple[int, int]
+#: Frames, height and width, in pixels or latents.
+Size = tuple[int, int, int]
 #: Pixels per latent along (frames, height, width).
 Compression = tuple[int, int, int]
 
 _AXES = ("frames", "height", "width")
 # Pixels times frames decoded at once without asking for memory: about 6 GB in 16 bits, 121 frames of 960x544.
 _DEFAULT_TILE_VOLUME = 2**26
-# What the decoders hold at their peak for every pixel of every frame, in 16 bits; fp32 needs twice that.
-BYTES_PER_PIXEL = 100
 _TILE_SIDES = (768, 512, 384, 256)
 _SIDE_OVERLAP = 64
 _TILE_FRAMES = ((80, 24), (48, 24), (32, 16))
@@ -72,34 +72,28 @@ def _check_multiple(what: str, value: int, step: int) -> None:
         raise LTX2Error(f"the {what} must be a multiple of {step}; got {value} (nearest: {nearest})")
 
 
-def choose_tiling(
-    size: tuple[int, int, int], *, budget_bytes: int | None = None, bytes_per_pixel: int = BYTES_PER_PIXEL
-) -> Tiling | None:
+def choose_tiling(size: Size, fits: Callable[[Tiling | None], bool] | None = None) -> Tiling | None:
     """The largest tiles for a clip of size (frames, height, width) in pixels; None where it needs none.
 
-    Without a budget the choice depends on the clip alone, so that a seed gives the same frames on every machine.
-    Where even the smallest tiles exceed the budget, they are the answer.
+    `fits` says whether there is memory for them (see runtime.estimates). Without it the choice depends on the clip
+    alone, so that a seed gives the same frames on every machine. Where even the smallest tiles do not fit, they are
+    the answer.
     """
-    volume = _DEFAULT_TILE_VOLUME if budget_bytes is None else budget_bytes // bytes_per_pixel
-    if size[0] * size[1] * size[2] <= volume:
+    fits = fits or (lambda tiling: _tile_volume(size, tiling or Tiling()) <= _DEFAULT_TILE_VOLUME)
+    if fits(None):
         return None
     candidates = [_tiling(size, _TILE_FRAMES[0], None)]
     candidates += [_tiling(size, frames, side) for frames in _TILE_FRAMES for side in _TILE_SIDES]
     # Long tiles first: the decoder looks further in time than a tile overlaps, so seams in time cost the most.
-    return next((tiling for tiling in candidates if _tile_volume(size, tiling) <= volume), candidates[-1])
+    return next((tiling for tiling in candidates if fits(tiling)), candidates[-1])
 
 
-def decode_bytes(size: tuple[int, int, int], tiling: Tiling | None, *, bytes_per_value: int) -> int:
-    """About what decoding one tile of a clip of `size` (frames, height, width) needs, for numbers of so many bytes."""
-    return _tile_volume(size, tiling or Tiling()) * BYTES_PER_PIXEL * bytes_per_value // 2
-
-
-def _tiling(size: tuple[int, int, int], frames: Span, side: int | None) -> Tiling:
+def _tiling(size: Size, frames: Span, side: int | None) -> Tiling:
     height, width = ((side, _SIDE_OVERLAP) if side and length > side else None for length in size[1:])
     return Tiling(frames if size[0] > frames[0] else None, height, width)
 
 
-def _tile_volume(size: tuple[int, int, int], tiling: Tiling) -> int:
+def _tile_volume(size: Size, tiling: Tiling) -> int:
     frames, height, width = (span[0] if span else length for span, length in zip(_spans(tiling), size, strict=True))
     return frames * height * width
 
@@ -149,7 +143,7 @@ class Piece:
 def decode_pieces(length: int, span: Span | None, scale: int, *, is_time: bool) -> list[Piece]:
     """Read in latents, written in pixels."""
     tiles = intervals(length, span, is_time=is_time)
-    targets = [_in_pixels(tile, scale, is_time=is_time) for tile in tiles]
+    targets = [pixels_of(tile, scale, is_time=is_time) for tile in tiles]
     weights = _weights(tiles, targets, scale, is_time=is_time)
     sources = [slice(tile.start, tile.stop) for tile in tiles]
     return [Piece(*parts) for parts in zip(sources, targets, weights, strict=True)]
@@ -160,11 +154,12 @@ def encode_pieces(length: int, span: Span | None, scale: int, *, is_time: bool) 
     tiles = intervals(length, span, is_time=is_time)
     targets = [slice(tile.start, tile.stop) for tile in tiles]
     weights = _weights(tiles, targets, 1, is_time=is_time)
-    sources = [_in_pixels(tile, scale, is_time=is_time) for tile in tiles]
+    sources = [pixels_of(tile, scale, is_time=is_time) for tile in tiles]
     return [Piece(*parts) for parts in zip(sources, targets, weights, strict=True)]
 
 
-def _in_pixels(tile: Interval, scale: int, *, is_time: bool) -> slice:
+def pixels_of(tile: Interval, scale: int, *, is_time: bool) -> slice:
+    """Where a tile lies in pixels or frames."""
     if is_time:
         return slice(tile.start * scale, 1 + (tile.stop - 1) * scale)
     return slice(tile.start * scale, tile.stop * scale)

@@ -20,7 +20,7 @@ from ..networks.transformer.inputs import StreamInput
 from ..networks.transformer.model import Transformer
 from ..networks.transformer.passes import Pass
 from ..tokens import TokenState
-from .memory import pass_bytes, passes_that_fit, text_bytes
+from .memory import fitted, forward_of
 from .solvers import Latents, Prediction
 
 
@@ -73,21 +73,17 @@ class Denoiser:
     ) -> None:
         self.transformer = transformer
         self.guidance = (prompts.video, prompts.audio)
-        needed = pass_bytes(transformer.config, states, dtype)
         asks = farthest_cfg(*self.guidance) != (1, 1)
         assert not asks or prompts.negative, "guidance away from a negative prompt needs one"
         read = (prompts.positive, prompts.negative) if asks else (prompts.positive,)
         contexts = tuple(
-            tuple(getattr(prompt, name).to(device, dtype) for prompt in read) for name in ("video", "audio")
+            tuple(getattr(prompt, name).to(device, dtype) for prompt in read) if state else ()
+            for name, state in zip(("video", "audio"), states, strict=True)
         )
-        text = (None, None)
-        if not transformer.follows_sigma_in_text:
-            kept = text_bytes(transformer.config, contexts[0], dtype)
-            # Without room for it beside a pass, every step makes it anew.
-            if free_memory is None or kept + needed <= free_memory:
-                text = transformer.text(*contexts)
-                free_memory = None if free_memory is None else free_memory - kept
-        self.passes_per_batch = prompts.passes_per_forward or passes_that_fit(needed, free_memory)
+        fixed = prompts.passes_per_forward
+        given = forward_of(states, self.guidance, fixed)
+        self.forward = fitted(transformer.config, given, dtype, free_memory, fixed=bool(fixed))
+        text = transformer.text(*contexts) if self.forward.keeps_text else (None, None)
         self.streams = tuple(
             _PreparedStream(transformer, name, state, texts, keys_values, device or torch.device("cpu"), dtype)
             if state
@@ -137,7 +133,7 @@ class Denoiser:
             stream.inputs(latent, sigma, is_updated) if stream else None
             for stream, latent, is_updated in zip(self.streams, x, updated, strict=True)
         ]
-        velocities = self.transformer(*inputs, tuple(passes.values()), self.passes_per_batch)
+        velocities = self.transformer(*inputs, tuple(passes.values()), self.forward.at_once)
         self.num_passes += len(passes)
         return tuple(
             dict(zip(passes, stream.x0(latent, velocity, sigma), strict=True)) if stream else None
@@ -161,7 +157,7 @@ class _PreparedStream:
         self.state = state
         self.device, self.dtype = device, dtype
         self.is_frozen = not bool(state.mask.any())
-        self.mask_levels = Levels.of(state.mask[..., 0].to(device))
+        self.mask_levels = Levels.of(state.mask[..., 0]).to(device)
         # One table for the whole batch: its elements stand at the same positions.
         tables = transformer.rotary(getattr(transformer.config, name), state.positions[:1].to(device))
         self.rotary, self.exchange_rotary = (table.to(dtype) for table in tables)

@@ -1,35 +1,78 @@
-"""How many passes of a step fit into a device's memory at once."""
+"""What one step of a sampling run takes, and how many of its passes fit into a device's memory at once."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from ..config.transformer import TransformerConfig
+from ..guidance.guidance import NEUTRAL, AnyGuidance, farthest_cfg, guidance_at
+from ..guidance.plan import plan
+from ..runtime.estimates import Forward, forward_bytes
 from ..tokens import TokenState
 
-#: What a pass has alive at most, in hidden states of its tokens: the feed-forward network is four times as wide and its
-#: activation makes a copy, beside the states and rotary tables (12.7, counted by benchmarks/transformer.py).
-_HIDDEN_STATES = 13
+if TYPE_CHECKING:
+    from .denoiser import Prompts
+
+_INTERVALS = ("cfg_sigmas", "stg_sigmas", "modality_sigmas")
+States = tuple[TokenState | None, TokenState | None]
 
 
-def pass_bytes(config: TransformerConfig, states: tuple[TokenState | None, ...], dtype: torch.dtype) -> int:
-    """About what one pass takes while it runs, weights not included."""
-    widths = (config.video.width, config.audio.width)
-    hidden = sum(
-        state.latent.shape[0] * state.latent.shape[1] * width
-        for state, width in zip(states, widths, strict=True)
-        if state
+def pass_bytes(config: TransformerConfig, states: States, dtype: torch.dtype, prompts: Prompts | None = None) -> int:
+    """What a run needs at the least beside the weights: its passes run one at a time, or as many as `prompts` ask for.
+
+    Without `prompts` there is one pass.
+    """
+    guidance = (NEUTRAL, NEUTRAL) if prompts is None else (prompts.video, prompts.audio)
+    given = forward_of(states, guidance, 0 if prompts is None else prompts.passes_per_forward)
+    return forward_bytes(config, given, dtype)
+
+
+def forward_of(states: States, guidance: tuple[AnyGuidance, AnyGuidance], passes_per_forward: int = 0) -> Forward:
+    """The largest forward call of a run, its passes one at a time unless `passes_per_forward` says otherwise."""
+    some = next(state for state in states if state is not None)
+    passes = most_passes(states, guidance)
+    return Forward(
+        tokens=tuple(0 if state is None else state.latent.shape[1] for state in states),
+        levels=tuple(1 if state is None else len(state.mask.unique()) for state in states),
+        clips=some.latent.shape[0],
+        passes=passes,
+        at_once=min(passes_per_forward or 1, passes),
+        prompts=1 if farthest_cfg(*guidance) == (1, 1) else 2,
     )
-    return _HIDDEN_STATES * hidden * dtype.itemsize
 
 
-def text_bytes(config: TransformerConfig, contexts: tuple[Tensor, ...], dtype: torch.dtype) -> int:
-    """What the keys and values of video contexts (1, S, D) take in all blocks, with those of as many for audio."""
-    widths = config.cross_attention_dim + config.audio_cross_attention_dim
-    return sum(2 * config.num_layers * context.shape[1] * widths * dtype.itemsize for context in contexts)
+def most_passes(states: States, guidance: tuple[AnyGuidance, AnyGuidance]) -> int:
+    """The most passes that a step needs at any noise level."""
+    tables = [table.rows for table in guidance]
+    ends = {end for rows in tables for _, row in rows for name in _INTERVALS for end in getattr(row, name) or ()}
+    # What holds within closed intervals holds most where one of them, or a row of the table, begins.
+    sigmas = ends | {start for rows in tables for start, _ in rows}
+    wanted = tuple(state is not None and bool(state.mask.any()) for state in states)
+    counts = []
+    for sigma in sigmas:
+        pair = guidance_at(*guidance, sigma)
+        video, audio = (scales if state else None for scales, state in zip(pair, states, strict=True))
+        counts.append(len(plan(video, audio, wanted)))
+    return max(counts)
 
 
-def passes_that_fit(num_bytes: int, free: int | None) -> int | None:
-    """How many passes of `num_bytes` each run together; None for all of them, as where memory is not told (CPU)."""
-    return None if free is None else max(1, free // num_bytes)
+def fitted(config: TransformerConfig, given: Forward, dtype: torch.dtype, free: int | None, *, fixed: bool) -> Forward:
+    """`given` with as many passes at once, and the text kept where no noise level enters it, as `free` bytes allow.
+
+    Args:
+        free: None for plenty, as where memory is not told (CPU).
+        fixed: whether the number of passes at once is settled.
+    """
+    if not (config.text_modulation and config.prompt_modulation):
+        keeping = replace(given, keeps_text=True)
+        # Without room for it beside a pass, every step makes it anew.
+        if free is None or forward_bytes(config, keeping, dtype) <= free:
+            given = keeping
+    if fixed:
+        return given
+    counts = range(given.passes, 1, -1)
+    options = (replace(given, at_once=count) for count in counts)
+    return next((one for one in options if free is None or forward_bytes(config, one, dtype) <= free), given)

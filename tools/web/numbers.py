@@ -10,9 +10,9 @@ from comfyui_ltx2.ltx2 import geometry
 from comfyui_ltx2.ltx2.checkpoint.release import released_config
 from comfyui_ltx2.ltx2.config.section import Section
 from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
+from comfyui_ltx2.ltx2.config.video_vae import VideoVAEConfig
 from comfyui_ltx2.ltx2.runtime import tiling
-from comfyui_ltx2.ltx2.sampling.memory import pass_bytes
-from comfyui_ltx2.ltx2.tokens import TokenState
+from comfyui_ltx2.ltx2.runtime.estimates.canvas import bytes_per_pixel, bytes_per_summed_pixel, bytes_per_token
 
 RELEASE = "2.3"  # all releases have its widths
 DTYPE = torch.bfloat16
@@ -29,7 +29,8 @@ def numbers(object_info: Mapping[str, Any]) -> dict[str, Any]:
         "scales": sorted((int(scale.removeprefix("1/")) for scale in scales), reverse=True),
         "pass_bytes": {"video": sampling_bytes(1, 0), "audio": sampling_bytes(0, 1)},
         "decode": {
-            "bytes_per_pixel": tiling.BYTES_PER_PIXEL * DTYPE.itemsize // 2,
+            "bytes_per_pixel": bytes_per_pixel(_video_vae(), DTYPE),
+            "bytes_per_summed_pixel": bytes_per_summed_pixel(_video_vae()),
             "volume": tiling._DEFAULT_TILE_VOLUME,
             "frames": tiling._TILE_FRAMES,
             "sides": tiling._TILE_SIDES,
@@ -40,16 +41,20 @@ def numbers(object_info: Mapping[str, Any]) -> dict[str, Any]:
 def sampling_bytes(video: int, audio: int) -> int:
     """The estimate of one pass of the transformer for so many tokens, weights not included."""
     config = TransformerConfig.from_section(Section(released_config(RELEASE)["transformer"], "transformer"))
-    return pass_bytes(config, (_state(video), _state(audio)), DTYPE)
+    per_video, per_audio = bytes_per_token(config, DTYPE)
+    return video * per_video + audio * per_audio
 
 
 def decoding_bytes(frames: int, height: int, width: int) -> int:
     """The estimate of decoding a clip in the tiles that are chosen for it."""
     size = frames, height, width
-    return tiling.decode_bytes(size, tiling.choose_tiling(size), bytes_per_value=DTYPE.itemsize)
+    tiles = tiling.choose_tiling(size)
+    tile = tiling._tile_volume(size, tiles or tiling.Tiling()) * bytes_per_pixel(_video_vae(), DTYPE)
+    if tiles is None:
+        return tile
+    reached = tiles.frames[0] if tiles.frames else frames
+    return tile + reached * height * width * bytes_per_summed_pixel(_video_vae())
 
 
-def _state(tokens: int) -> TokenState:
-    """So many tokens that take no memory."""
-    latent, mask = (torch.empty(1, tokens, size, device="meta") for size in (128, 1))
-    return TokenState(latent, latent, mask, torch.empty(1, 1, tokens, 2, device="meta"), tokens)
+def _video_vae() -> VideoVAEConfig:
+    return VideoVAEConfig.from_section(Section(released_config(RELEASE)["vae"], "vae"))

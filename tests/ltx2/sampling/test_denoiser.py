@@ -11,8 +11,9 @@ from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
 from ltx2.guidance.guidance import FOLLOWING, NEUTRAL, Guidance, GuidanceTable
 from ltx2.networks.transformer.model import Transformer
+from ltx2.runtime.estimates import forward_bytes
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
-from ltx2.sampling.memory import pass_bytes, text_bytes
+from ltx2.sampling.memory import pass_bytes
 from ltx2.sampling.res_2s import res_2s
 from ltx2.sampling.sample import sample, start
 from ltx2.sampling.solvers import Injection, euler, euler_cfg_pp
@@ -55,15 +56,14 @@ def denoiser(
     states = (video_state(torch.zeros(shapes[0]), 24.0, masks[0]), audio_state(torch.zeros(shapes[1]), masks[1]))
     noise = (case.inputs["video_noise"].expand(batch, -1, -1), case.inputs["audio_noise"].expand(batch, -1, -1))
     states = start(states, noise, 1.0)
-    negative = Context(case.inputs["video_negative_context"], case.inputs["audio_negative_context"])
-    prompts = Prompts(
-        Context(case.inputs["video_context"], case.inputs["audio_context"]),
-        negative if has_negative else None,
-        video,
-        audio,
-        **options,
-    )
+    prompts = prompts_of(case, video, audio, has_negative=has_negative, **options)
     return Denoiser(network, prompts, states, free_memory=free_memory), states
+
+
+def prompts_of(case, video=NEUTRAL, audio=NEUTRAL, *, has_negative=True, **options):
+    positive = Context(case.inputs["video_context"], case.inputs["audio_context"])
+    negative = Context(case.inputs["video_negative_context"], case.inputs["audio_negative_context"])
+    return Prompts(positive, negative if has_negative else None, video, audio, **options)
 
 
 def quiet_res_2s(denoise, x, sigmas, injection):
@@ -221,17 +221,29 @@ def test_a_clip_of_a_batch_is_guided_as_it_is_alone(case, network, method):
 
 
 def test_memory_says_how_many_passes_run_together_and_whether_text_is_kept(case, network):
-    states = denoiser(case, network)[1]
-    one = pass_bytes(network.config, states, torch.float32)
-    text = text_bytes(network.config, (case.inputs["video_context"],) * 2, torch.float32)
-    rooms = {0: (1, False), one: (1, False), 3 * one + text: (3, True), None: (None, True)}
-    for free, (passes, keeps) in rooms.items():
-        made, _ = denoiser(case, network, FULL, FULL, free_memory=free)
-        if network.follows_sigma_in_text:
-            passes, keeps = (None if free is None else max(1, free // one)), False
-        assert made.passes_per_batch == passes
+    plenty, _ = denoiser(case, network, FULL, FULL)
+    keeps = not network.follows_sigma_in_text
+    assert (plenty.forward.passes, plenty.forward.at_once, plenty.forward.prompts) == (4, 4, 2)
+    for at_once in (1, 2, 3, 4):
+        given = replace(plenty.forward, at_once=at_once, keeps_text=keeps)
+        made, _ = denoiser(case, network, FULL, FULL, free_memory=forward_bytes(network.config, given, torch.float32))
+        assert made.forward == given
         assert (made.streams[0].text is not None) == keeps
-    assert denoiser(case, network, free_memory=0, passes_per_forward=4)[0].passes_per_batch == 4
+    none, _ = denoiser(case, network, FULL, FULL, free_memory=0)
+    assert none.forward == replace(plenty.forward, at_once=1, keeps_text=False)
+    assert denoiser(case, network, free_memory=0, passes_per_forward=4)[0].forward.at_once == 1
+    assert denoiser(case, network, FULL, FULL, free_memory=0, passes_per_forward=4)[0].forward.at_once == 4
+
+
+def test_room_is_asked_for_what_runs_at_the_least(case, network):
+    made, states = denoiser(case, network, FULL, FULL, free_memory=0)
+    prompts = prompts_of(case, FULL, FULL)
+    assert pass_bytes(network.config, states, torch.float32, prompts) == forward_bytes(
+        network.config, made.forward, torch.float32
+    )
+    together = pass_bytes(network.config, states, torch.float32, replace(prompts, passes_per_forward=4))
+    assert together > pass_bytes(network.config, states, torch.float32, prompts)
+    assert pass_bytes(network.config, states, torch.float32) < together
 
 
 def test_fixed_text_is_made_once_a_run(case, network):
