@@ -17,6 +17,7 @@ from comfyui_ltx2.nodes.host import use
 from comfyui_ltx2.nodes.host.graph.problems import GraphError
 from comfyui_ltx2.nodes.host.headless.executor import Executor
 from comfyui_ltx2.nodes.host.headless.host import HeadlessHost
+from PIL import Image
 
 PREVIEW_WITH_METADATA = 4  # a kind of binary message
 
@@ -103,12 +104,6 @@ class Runner:
         before, self._go_on = self._go_on, threading.Event()
         before.set()
 
-    def preview(self, jpeg: bytes) -> None:
-        """Show an image on the node that runs."""
-        about = {"node_id": self._node_id, "image_type": "image/jpeg", **self._aliases(self._node_id)}
-        text = json.dumps(about).encode()
-        self.send_bytes(struct.pack(">II", PREVIEW_WITH_METADATA, len(text)) + text + jpeg)
-
     def close(self) -> None:
         self.go_on()
         self._waiting.put(None)
@@ -163,6 +158,14 @@ class Runner:
         about = {"value": value, "max": total, "state": state, "node_id": self._node_id, **self._aliases(self._node_id)}
         self.send("progress_state", {"prompt_id": self._prompt_id, "nodes": {self._node_id: about}})
 
+    def preview(self, image: Image.Image) -> None:
+        """Show an image on the node that runs."""
+        stream = io.BytesIO()
+        image.save(stream, "JPEG")
+        about = {"node_id": self._node_id, "image_type": "image/jpeg", **self._aliases(self._node_id)}
+        text = json.dumps(about).encode()
+        self.send_bytes(struct.pack(">II", PREVIEW_WITH_METADATA, len(text)) + text + stream.getvalue())
+
     def _gate(self, stage: str, done: int) -> None:
         go_on = self._go_on
         if self._hold_at == (stage, done):
@@ -172,7 +175,10 @@ class Runner:
 
 @contextmanager
 def runner(models: Path, inputs: Path, outputs: Path) -> Iterator[Runner]:
-    with TellingHost(models, inputs, outputs, stream=io.StringIO()) as host:
+    def show(image: Image.Image) -> None:
+        running.preview(image)
+
+    with TellingHost(models, inputs, outputs, stream=io.StringIO(), on_preview=show) as host:
         running = Runner(host)
         yield running
         running.close()

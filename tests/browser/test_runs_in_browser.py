@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -43,12 +41,6 @@ def click_run(canvas):
     canvas.page.get_by_role("button", name="Run", exact=True).first.click()
 
 
-def jpeg(width):
-    stream = io.BytesIO()
-    Image.linear_gradient("L").resize((width, 80)).save(stream, "JPEG")
-    return stream.getvalue()
-
-
 def test_it_shows_progress_then_a_preview_then_the_video_which_holds_the_graph(canvas, runner):
     page, sampler, saver = canvas.page, *(canvas.page.evaluate(ID, title) for title in ("Stage 1 Sample", "Save Video"))
     before = canvas.prompt()
@@ -58,10 +50,9 @@ def test_it_shows_progress_then_a_preview_then_the_video_which_holds_the_graph(c
     page.wait_for_function("id => app.graph.getNodeById(id).progress === 3 / 8", arg=sampler)
     if canvas.renderer == "nodes 2.0":
         page.wait_for_selector(f"[data-node-id='{sampler}'] [style*='width: 37.5%']")
-    runner.preview(jpeg(120))
     runner.hold("sample", 4)  # the classic renderer draws when something changes
     assert runner.held.wait(60)
-    page.wait_for_function(f"id => ({PREVIEW[canvas.renderer]})(id) === 120", arg=sampler)
+    page.wait_for_function(f"id => ({PREVIEW[canvas.renderer]})(id) > 0", arg=sampler)
     canvas.screenshot("Run, stage 1")
     runner.go_on()
     page.wait_for_function(f"id => ({VIDEO[canvas.renderer]})(id) === 64", arg=saver)
