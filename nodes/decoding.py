@@ -164,9 +164,9 @@ class DecodeImages(io.ComfyNode):
         samples = samples_of(video, "video")
         size = _size(samples, video_vae)
         tiles = _tiling(tiling, size, tile_size, tile_frames)
-        images = torch.empty(*size, 3)  # filled chunk by chunk: the whole clip is in memory once
         done = 0
         with Computation("decode images") as computation:
+            images = torch.empty(*size, 3)  # filled chunk by chunk: the whole clip is in memory once
             vae, latent = _ready(computation, samples, video_vae, size, tiles)
             for frames in decode_frames(vae, latent, tiles, computation.on_step):
                 images[done : done + len(frames)] = frames
