@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from .media.audio import require_finite
@@ -15,6 +14,7 @@ from .media.writer import VideoWriter
 from .networks.audio_vae.model import AudioVAE
 from .networks.video_vae.model import VideoVAE
 from .networks.vocoder.model import Vocoder
+from .packages import rearrange
 from .runtime.tiled_vae import decode_video
 from .runtime.tiling import Tiling
 

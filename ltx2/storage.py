@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .conditioning.frames import AppendedFrames, ReplacedFrames
@@ -26,6 +24,7 @@ from .errors import LTX2Error
 from .geometry import check_frame_rate
 from .latents import KEY, RUN_KEY, Clip, Latent, clip_of, samples_of
 from .media.partial_file import partial_file
+from .packages import safetensors, safetensors_torch
 from .sampling.denoiser import Context
 from .sampling.partial import Unfinished
 
@@ -102,8 +101,8 @@ def _write(path: Path, kind: str, content: dict[str, Any]) -> None:
     metadata = {"format": kind, "version": VERSION, "content": text, "digest": digest_of(text, tensors)}
     with partial_file(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata)
-        except (OSError, SafetensorError) as error:
+            safetensors_torch.save_file(tensors, temporary, metadata)
+        except (OSError, safetensors.SafetensorError) as error:
             raise LTX2Error(
                 f"the output folder must be writable, with room for the file; writing {path} failed ({error}): make "
                 "room, check the permissions, or save to another folder"
@@ -141,12 +140,12 @@ def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             _check_format(path, kind, metadata)
             # Copies: what is mapped would change with the file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError) as error:
         raise LTX2Error(
             f"{path.name} must be a file of {_SAVED_BY[kind]}; it cannot be read ({error}): choose another"
         ) from error

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from .errors import LTX2Error
 from .geometry import FRAMES_PER_LATENT, PIXELS_PER_LATENT
+from .packages import rearrange
 
 # An audio latent is four mel frames, each a hop of 160 samples at 16 kHz.
 _MEL_FRAMES_PER_LATENT = 4

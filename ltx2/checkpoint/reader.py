@@ -13,10 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import ModelFileError
+from ..packages import safetensors
 
 _DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
 _MAX_HEADER = 100 * 2**20
@@ -94,7 +94,7 @@ class Checkpoint:
         """The memory-mapped tensor `key`; never written to."""
         file = self.entries[key].file
         if file not in self._open:
-            self._open[file] = safe_open(file, framework="pt", device="cpu")
+            self._open[file] = safetensors.safe_open(file, framework="pt", device="cpu")
         return self._open[file].get_tensor(key)
 
 

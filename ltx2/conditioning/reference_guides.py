@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from ..errors import LTX2Error
@@ -22,6 +21,7 @@ from ..geometry import (
     check_size,
 )
 from ..media.image import cover
+from ..packages import rearrange
 from .checks import check_mask
 from .guides import Encode
 from .references import ReferenceSound, ReferenceVideo

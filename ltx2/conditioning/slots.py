@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
+from ..packages import rearrange
 from ..tokens import TokenState, flatten_video, frame_positions
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from ..geometry import FRAMES_PER_LATENT, PIXELS_PER_LATENT, pixel_frames
 from ..media.image import cover
+from ..packages import rearrange
 
 # Frames that are resized at once, in fp32.
 _FRAMES_AT_ONCE = 8

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
+from ..packages import rearrange
 from .norms import RMSNorm
 from .rope import Rotary, rotate
 

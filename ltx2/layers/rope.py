@@ -16,8 +16,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
+
+from ..packages import rearrange
 
 
 @dataclass(frozen=True, eq=False)

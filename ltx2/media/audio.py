@@ -11,10 +11,10 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from av import AudioFrame
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..packages import av
 
 AAC_FRAME = 1024
 AAC_SAMPLE_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -43,21 +43,21 @@ class SoundTrack:
         self._samples = stereo.numpy()
         self._next = 0
 
-    def frames_before(self, seconds: Fraction) -> Iterator[AudioFrame]:
+    def frames_before(self, seconds: Fraction) -> Iterator[av.AudioFrame]:
         """The whole encoder frames, not yet handed out, that end by `seconds`."""
         while self._next + AAC_FRAME <= seconds * self.sample_rate:
             yield self._frame(AAC_FRAME)
 
-    def frames_to_end(self, seconds: Fraction) -> Iterator[AudioFrame]:
+    def frames_to_end(self, seconds: Fraction) -> Iterator[av.AudioFrame]:
         """All that remains of a clip of `seconds`; what the waveform lacks is silence, what it has beyond is cut."""
         end = round(seconds * self.sample_rate)
         while self._next < end:
             yield self._frame(min(AAC_FRAME, end - self._next))
 
-    def _frame(self, count: int) -> AudioFrame:
+    def _frame(self, count: int) -> av.AudioFrame:
         samples = self._samples[:, self._next : self._next + count]
         samples = np.pad(samples, ((0, 0), (0, count - samples.shape[1])))
-        frame = AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
         frame.sample_rate, frame.time_base, frame.pts = self.sample_rate, Fraction(1, self.sample_rate), self._next
         self._next += count
         return frame

@@ -10,14 +10,13 @@ from __future__ import annotations
 import io
 import math
 
-import av
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..packages import av, rearrange
 
 
 def prepare_image(image: Tensor, width: int, height: int, *, crf: int) -> Tensor:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..packages import Image, ImageCms, ImageOps, ImageSequence
 
 _log = logging.getLogger("ltx2")
 # What ComfyUI gives for a picture without transparency; nodes know it by its size.
@@ -38,7 +38,7 @@ def load_image(path: str | Path) -> tuple[Tensor, Tensor]:
             # A phone's MPO holds a depth map or a second view behind the picture.
             pages = [file] if file.format == "MPO" else ImageSequence.Iterator(file)
             loaded = [_load_page(page, path) for page in pages]
-    except UnidentifiedImageError as error:
+    except Image.UnidentifiedImageError as error:
         raise LTX2Error(f"the file must be a picture; {path} is none that is known; save it as PNG or JPEG") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise LTX2Error(f"the picture must be readable; {path} is not ({error}); save it again, smaller") from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
-
-import av
-from av.container import InputContainer
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import LTX2Error
+from ..packages import av
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 
 @dataclass(frozen=True)

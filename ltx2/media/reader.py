@@ -11,18 +11,20 @@ import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-import av
 import torch
-from av.container import InputContainer
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..packages import av
 from .frame_rate import frame_rate_fraction
 from .probe import open_video
 from .sound_track import read_sound
 from .upright import upright_rgb
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 _Item = TypeVar("_Item")
 # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).

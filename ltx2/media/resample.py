@@ -10,9 +10,9 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 
 from ..errors import LTX2Error
+from ..packages import rearrange
 
 ZERO_CROSSINGS = 6
 ROLLOFF = 0.99

@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..packages import av
 from .audio import require_finite
 from .partial_file import explained_errors, partial_file
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 import torch
-from av.container import InputContainer
 
 from ..errors import LTX2Error
+from ..packages import av
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 # Containers round times: sound goes on where it was, unless a frame is later or earlier than this (seconds).
 _GAP = Fraction(1, 20)

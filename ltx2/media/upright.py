@@ -5,9 +5,9 @@ Shapes: h w c   height, width, RGB
 
 from __future__ import annotations
 
-import av
 import numpy as np
-from av.video.reformatter import Colorspace
+
+from ..packages import av, reformatter
 
 # What a file that does not say is taken for, as players do: BT.709 for high definition, BT.601 below.
 _UNSPECIFIED = (0, 2, 3)
@@ -21,9 +21,9 @@ def upright_rgb(frame: av.VideoFrame, pixel_aspect: float = 1.0) -> np.ndarray:
     """(h, w, c) uint8 of `frame` as it is meant to be seen: upright, full range, its width times `pixel_aspect`."""
     matrix = frame.colorspace
     if matrix in _UNSPECIFIED:
-        matrix = Colorspace.ITU709 if frame.height >= _HIGH_DEFINITION else Colorspace.ITU601
+        matrix = reformatter.Colorspace.ITU709 if frame.height >= _HIGH_DEFINITION else reformatter.Colorspace.ITU601
     # RGB has no matrix, but some versions of PyAV only tell FFmpeg the source's where the two differ.
-    other = Colorspace.ITU601 if matrix == Colorspace.ITU709 else Colorspace.ITU709
+    other = reformatter.Colorspace.ITU601 if matrix == reformatter.Colorspace.ITU709 else reformatter.Colorspace.ITU709
     rgb = frame.reformat(
         width=round(frame.width * pixel_aspect),
         format="rgb24",

@@ -14,17 +14,20 @@ from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import av
 import torch
-from av.container import OutputContainer
 from torch import Tensor
 
 from ..errors import LTX2Error
+from ..packages import av
 from .audio import SoundTrack, require_finite
 from .color import rgb_to_yuv420
 from .frame_rate import frame_rate_fraction
 from .partial_file import explained_errors, partial_file, require_size
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
 
 # Metadata in front, where ComfyUI's browser looks for the workflow (first 64 MiB), under names of our own.
 MP4_OPTIONS = {"movflags": "+faststart+use_metadata_tags"}

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 
 from ..config.upsampler import UpsamplerConfig
 from ..errors import LTX2Error
+from ..packages import rearrange
 
 _GROUPS = 32
 _BLUR_SIZE = 5

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
 from ..networks.video_vae import VideoVAE
+from ..packages import rearrange
 
 #: What is decoded for the fit: so many clips of (f, h, w) latents. 864 cells for the 129 unknowns of each colour.
 CLIPS, GRID = 8, (3, 6, 6)

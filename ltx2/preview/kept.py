@@ -10,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
-
 from ..errors import LTX2Error
 from ..media.partial_file import partial_file
+from ..packages import safetensors, safetensors_torch
 from ..recipe import FileId
 from .colours import Colours
 
@@ -45,11 +43,11 @@ class KeptColours:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with partial_file(path) as temporary:
-                save_file({"matrix": colours.matrix, "bias": colours.bias}, temporary)
+                safetensors_torch.save_file({"matrix": colours.matrix, "bias": colours.bias}, temporary)
             files = sorted(self.folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
             for file in files[MAX_ENTRIES:]:
                 file.unlink(missing_ok=True)
-        except (OSError, SafetensorError, LTX2Error) as error:
+        except (OSError, safetensors.SafetensorError, LTX2Error) as error:
             logger.warning("the colours of previews cannot be kept in %s (%s)", self.folder, error)
 
 
@@ -59,13 +57,13 @@ def _key_of(file: FileId) -> str:
 
 def _read(path: Path) -> Colours | None:
     try:
-        tensors = load(path.read_bytes())
+        tensors = safetensors_torch.load(path.read_bytes())
         matrix, bias = tensors["matrix"], tensors["bias"]
         if matrix.ndim != 2 or matrix.shape[0] != 3 or bias.shape != (3,):
             raise ValueError("its tensors have other shapes")
     except FileNotFoundError:
         return None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         logger.warning("the kept colours %s cannot be used (%s); they are computed again", path, error)
         return None
     # A folder that is only read from has no order of use, which matters only where files are written.

@@ -6,8 +6,9 @@ Shapes: f h w latent frames, rows, columns.
 from __future__ import annotations
 
 import torch
-from PIL import Image
 from torch import Tensor
+
+from ..packages import Image
 
 _MOST_FRAMES = 4
 _GAP = 4  # pixels between frames

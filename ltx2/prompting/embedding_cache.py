@@ -18,12 +18,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import Tensor
 
 from ..errors import LTX2Error
 from ..media.partial_file import partial_file
+from ..packages import safetensors, safetensors_torch
 from ..recipe import FileId, TextEncoderRecipe
 
 logger = logging.getLogger("ltx2")
@@ -32,7 +31,6 @@ MAX_BYTES = 2**30
 #: Counts what changes the contexts of a prompt, or the files, without a change of the recipe.
 _FORMAT = 1
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
-_UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, RuntimeError)
 
 Contexts = tuple[Tensor, Tensor]
 
@@ -81,13 +79,13 @@ class EmbeddingCache:
     def _read(self, key: str) -> Contexts | None:
         file = self._file(key)
         try:
-            tensors = load(file.read_bytes())
+            tensors = safetensors_torch.load(file.read_bytes())
             video, audio = tensors["video"], tensors["audio"]
             if not torch.equal(tensors["digest"], _digest(key, video, audio)):
                 raise ValueError("its content is not what was written")
         except FileNotFoundError:
             return None
-        except _UNREADABLE as error:
+        except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
             logger.warning("the kept prompt %s cannot be used (%s); the prompt is encoded again", file, error)
             return None
         # A folder that is only read from has no order of use, which matters only where files are written.
@@ -100,9 +98,9 @@ class EmbeddingCache:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with partial_file(self._file(key)) as temporary:
-                save_file(tensors, temporary)
+                safetensors_torch.save_file(tensors, temporary)
             self._make_room()
-        except (OSError, SafetensorError, LTX2Error) as error:
+        except (OSError, safetensors.SafetensorError, LTX2Error) as error:
             logger.warning("the encoded prompt cannot be kept in %s (%s)", self.folder, error)
 
     def _make_room(self) -> None:

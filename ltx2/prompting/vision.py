@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from einops import rearrange
-from PIL import Image
 from torch import Tensor
 
 from ..checkpoint.gemma import load_vision, read_vision_config
@@ -20,6 +18,7 @@ from ..checkpoint.load import Check, no_check
 from ..checkpoint.reader import Checkpoint
 from ..errors import LTX2Error
 from ..networks.text.vision import GemmaVision
+from ..packages import Image, rearrange
 from ..recipe import Recipe, TextEncoderRecipe
 
 

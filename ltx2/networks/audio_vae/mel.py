@@ -9,12 +9,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from einops import rearrange, repeat
-from transformers.audio_utils import mel_filter_bank
 
 from ...config.audio_vae import AudioVAEConfig
 from ...errors import LTX2Error
 from ...media.resample import resample
+from ...packages import rearrange, repeat, transformers_audio
 
 FLOOR = 1e-5  # magnitudes below it count as silence
 
@@ -61,7 +60,7 @@ def as_channels(waveform: torch.Tensor, channels: int) -> torch.Tensor:
 @lru_cache(maxsize=4)
 def mel_filters(config: AudioVAEConfig) -> torch.Tensor:
     """The (fft_length / 2 + 1, bins) Slaney filter bank."""
-    bank = mel_filter_bank(
+    bank = transformers_audio.mel_filter_bank(
         num_frequency_bins=config.fft_length // 2 + 1,
         num_mel_filters=config.mel_bins,
         min_frequency=config.mel_min_hz,

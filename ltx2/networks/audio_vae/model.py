@@ -6,11 +6,11 @@ Shapes: waveform (B, C, samples); log-mel (B, 2, T, bins); latent (B, Z, t, f), 
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import nn
 
 from ...config.audio_vae import AudioVAEConfig
 from ...errors import LTX2Error
+from ...packages import rearrange
 from .coder import Decoder, Encoder
 from .mel import log_mel
 

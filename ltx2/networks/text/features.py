@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from ...config.text import ConnectorsConfig
+from ...packages import rearrange
 
 _EPS = 1e-6
 _RANGE_SCALE = 8.0

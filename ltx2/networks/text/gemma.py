@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...config.text import GemmaConfig
+from ...packages import transformers
 
 # The head's weight is the embedding table; where it must be cast, this many of its rows are at a time.
 _HEAD_ROWS = 16384
@@ -26,11 +27,9 @@ class Gemma3(nn.Module):
 
     def __init__(self, config: GemmaConfig) -> None:
         # Imported here, for it takes seconds and most of the library has no use for it.
-        from transformers import Gemma3TextModel
-
         super().__init__()
         self.config = config
-        self.model = Gemma3TextModel(_transformers_config(config))
+        self.model = transformers.Gemma3TextModel(_transformers_config(config))
         _make_derived_buffers_real(self.model, config.hidden_size)
 
     def forward(self, tokens: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -43,9 +42,7 @@ class Gemma3(nn.Module):
 
     def new_cache(self) -> Any:
         """An empty memory of what was read: keys and values of every layer, in local layers of the window only."""
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self.model.config)
+        return transformers.DynamicCache(config=self.model.config)
 
     def next_logits(self, embeddings: Tensor, cache: Any, image: slice | None = None) -> Tensor:
         """Logits (V,), fp32, of the token after `embeddings` (1, T, D), which `cache` remembers from now on.
@@ -87,8 +84,6 @@ class Gemma3(nn.Module):
 
 
 def _transformers_config(config: GemmaConfig) -> Any:
-    from transformers import Gemma3TextConfig
-
     scaling = {"rope_type": "linear", "factor": config.position_factor} if config.position_factor != 1 else None
     # The names of transformers 4, which 5 understands too, though its signature does not say so.
     rotary: dict[str, Any] = {
@@ -97,7 +92,7 @@ def _transformers_config(config: GemmaConfig) -> Any:
         "rope_scaling": scaling,
         "sliding_window_pattern": config.global_every,
     }
-    return Gemma3TextConfig(
+    return transformers.Gemma3TextConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
         intermediate_size=config.intermediate_size,

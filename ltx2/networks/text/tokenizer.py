@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from ...errors import LTX2Error, ModelFileError
+from ...packages import sentencepiece, tokenizers
 
 logger = logging.getLogger("ltx2")
 BOS = "<bos>"
@@ -44,7 +44,7 @@ class PromptTokenizer:
     def from_json(cls, text: str) -> PromptTokenizer:
         """From the content of a tokenizer.json. Raises ModelFileError where it is no Gemma tokenizer."""
         try:
-            tokenizer = Tokenizer.from_str(text)
+            tokenizer = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # noqa: BLE001 - the package raises nothing more specific
             raise ModelFileError(
                 f"tokenizer.json must be what the tokenizers package reads; it says {error}. Download the file again"
@@ -72,9 +72,7 @@ class PromptTokenizer:
                 "the tokenizer inside this file must be read by the sentencepiece package, which is not installed: "
                 "pip install sentencepiece, or put a tokenizer.json beside the file"
             )
-        from sentencepiece import SentencePieceProcessor
-
-        processor = SentencePieceProcessor(model_proto=model)
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         unknown = processor.unk_id()
 
         def special(name: str) -> int | None:

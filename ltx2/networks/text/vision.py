@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from ...config.vision import VisionConfig
+from ...packages import rearrange
 
 
 class LayerNorm(nn.Module):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from math import prod
 
 import torch
-from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...packages import rearrange, reduce
 from .convolution import PaddedConv3d, Padding
 from .timestep import TimeEmbedder, modulation_rows
 

@@ -6,11 +6,11 @@ Shapes: B batch, C latent channels, F/H/W frames, height and width in pixels, f/
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config.video_vae import Block, VideoVAEConfig
+from ...packages import rearrange
 from .blocks import ResStage, Upsample, pixel_norm
 from .convolution import PaddedConv3d, Padding
 from .timestep import TimeEmbedder, modulation_rows

@@ -5,11 +5,11 @@ Shapes: B batch, C latent channels, F/H/W frames, height and width in pixels, f/
 
 from __future__ import annotations
 
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config.video_vae import Block, VideoVAEConfig
+from ...packages import rearrange
 from .blocks import Downsample, ResStage, pixel_norm
 from .convolution import PaddedConv3d, Padding
 

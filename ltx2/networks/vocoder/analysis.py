@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 
 from ...config.vocoder import ExtensionConfig
+from ...packages import rearrange
 
 FLOOR = 1e-5
 

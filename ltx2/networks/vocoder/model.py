@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 
 from ...config.vocoder import VocoderConfig
 from ...errors import LTX2Error
 from ...media.resample import resample
+from ...packages import rearrange
 from .analysis import MelSTFT
 from .generator import CHANNELS, Generator
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from PIL import Image
 
 from ....ltx2.errors import LTX2Error
+from ....ltx2.packages import Image
 from ....ltx2.preview.colours import Colours
 from ....ltx2.preview.sheet import sheet
 from ..out_of_memory import is_out_of_memory

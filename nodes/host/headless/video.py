@@ -12,13 +12,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 
 from ....ltx2.errors import LTX2Error
 from ....ltx2.media.probe import open_video, probe
 from ....ltx2.media.remux import remux
+from ....ltx2.packages import av
 
 
 @dataclass
