@@ -106,11 +106,16 @@ def test_tokens_and_memory_equal_the_librarys(page, tool):
             assert each["bytes"] == tool.sampling_bytes(tokens, audio), values
 
 
-def test_estimates_add_up(tool):
-    """What the browser takes for granted: an estimate is a sum over tokens, and over pixels that are decoded."""
-    one = {"video": tool.sampling_bytes(1, 0), "audio": tool.sampling_bytes(0, 1)}
-    assert tool.sampling_bytes(14080, 126) == 14080 * one["video"] + 126 * one["audio"]
-    assert one["video"] > one["audio"] > 0
+def test_sums_of_the_largest_estimates_are_found(tool):
+    """A function of two sums, one of which is the larger only near an axis."""
+
+    def most(x, y):
+        return max(7 + 3 * x + 2 * x * y, 5 * y, 11)
+
+    points = [(x, y) for x in (1, 2, 5, 40) for y in (1, 3, 30)]
+    found = tool.pieces(most, points)
+    assert [7, 3, 0, 2] in found
+    assert all(max(tool.evaluated(one, point) for one in found) == most(*point) for point in points)
 
 
 def test_nearest_values_are_those_that_errors_name(page):

@@ -49,3 +49,13 @@ def test_styles_are_of_our_classes_and_in_the_colours_of_the_theme():
         *("--border-color", "--comfy-input-bg", "--comfy-menu-bg", "--descrip-text", "--error-text", "--input-text"),
         "--ltx2-stem",
     }
+
+
+def test_every_text_of_a_panel_is_said():
+    text = {source.name: source.read_text(encoding="utf-8") for source in SOURCES}
+    english = text.pop("texts.mjs").split("const CHINESE")[0]
+    keys = re.findall(r"(?:^ +|, )(\w+): \"", english, flags=re.MULTILINE)
+    assert len(keys) > 40
+    said = "".join(text.values())
+    # Rules, fields and modalities are said by their names.
+    assert {key for key in keys if not re.search(rf"\b{key}\b|`\$\{{name\}}_tokens`", said)} == set()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,9 +13,9 @@ from comfyui_ltx2.ltx2.config.section import Section
 from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
 from comfyui_ltx2.ltx2.config.video_vae import VideoVAEConfig
 from comfyui_ltx2.ltx2.runtime import tiling
-from comfyui_ltx2.ltx2.runtime.estimates.canvas import bytes_per_pixel, bytes_per_summed_pixel, bytes_per_token
+from comfyui_ltx2.ltx2.runtime.estimates import Forward, decode_bytes, forward_bytes, video
 
-RELEASE = "2.3"  # all releases have its widths
+RELEASE = "2.3"
 DTYPE = torch.bfloat16
 
 
@@ -27,34 +28,94 @@ def numbers(object_info: Mapping[str, Any]) -> dict[str, Any]:
         "audio_latents_per_second": geometry.AUDIO_LATENTS_PER_SECOND,
         "limit_seconds": geometry.LIMIT_SECONDS,
         "scales": sorted((int(scale.removeprefix("1/")) for scale in scales), reverse=True),
-        "pass_bytes": {"video": sampling_bytes(1, 0), "audio": sampling_bytes(0, 1)},
-        "decode": {
-            "bytes_per_pixel": bytes_per_pixel(_video_vae(), DTYPE),
-            "bytes_per_summed_pixel": bytes_per_summed_pixel(_video_vae()),
+        "sampling": pieces(sampling_bytes, product(_sizes(500_000), _sizes(600))),
+        "decoding": {
+            "tile": pieces(_tile_bytes, product(_sizes(260), _sizes(260), _sizes(260))),
+            "channels": _section("vae", VideoVAEConfig).pixel_channels,
+            "sum_bytes": video._SUM_BYTES,
+            "run_bytes": video._FRAMES_PER_RUN * DTYPE.itemsize,
             "volume": tiling._DEFAULT_TILE_VOLUME,
             "frames": tiling._TILE_FRAMES,
             "sides": tiling._TILE_SIDES,
+            "side_overlap": tiling._SIDE_OVERLAP,
         },
     }
 
 
 def sampling_bytes(video: int, audio: int) -> int:
     """The estimate of one pass of the transformer for so many tokens, weights not included."""
-    config = TransformerConfig.from_section(Section(released_config(RELEASE)["transformer"], "transformer"))
-    per_video, per_audio = bytes_per_token(config, DTYPE)
-    return video * per_video + audio * per_audio
+    config = _section("transformer", TransformerConfig)
+    return forward_bytes(config, Forward(tokens=(video, audio)), DTYPE)
 
 
 def decoding_bytes(frames: int, height: int, width: int) -> int:
     """The estimate of decoding a clip in the tiles that are chosen for it."""
     size = frames, height, width
-    tiles = tiling.choose_tiling(size)
-    tile = tiling._tile_volume(size, tiles or tiling.Tiling()) * bytes_per_pixel(_video_vae(), DTYPE)
-    if tiles is None:
-        return tile
-    reached = tiles.frames[0] if tiles.frames else frames
-    return tile + reached * height * width * bytes_per_summed_pixel(_video_vae())
+    return decode_bytes(_section("vae", VideoVAEConfig), size, tiling.choose_tiling(size), DTYPE)
 
 
-def _video_vae() -> VideoVAEConfig:
-    return VideoVAEConfig.from_section(Section(released_config(RELEASE)["vae"], "vae"))
+def pieces(function: Callable[..., int], points: Iterable[tuple[int, ...]]) -> list[list[int]]:
+    """The sums of products whose largest is `function` at all `points`: a list of coefficients each.
+
+    Estimates are the most of several moments, and each moment takes numbers of some states. So around almost every
+    point the function is one sum, whose coefficients are its differences over the corners of a unit cube; at the ends,
+    where the cube is of two moments, one that does not depend on some argument will do. Coefficients stand in the order
+    of the subsets of the arguments, counted in binary: 1, x, y, xy for two.
+    """
+    values = {point: function(*point) for point in points}
+    found: list[list[int]] = []
+    for point, value in values.items():
+        if any(evaluated(one, point) == value for one in found):
+            continue
+        for axes in sorted(range(1 << len(point)), key=lambda each: bin(each).count("1"), reverse=True):
+            sum_ = _around(function, point, axes)
+            if all(evaluated(sum_, other) <= most for other, most in values.items()):
+                found.append(sum_)
+                break
+    return found
+
+
+def evaluated(sum_: list[int], point: tuple[int, ...]) -> int:
+    """A sum of products at a point."""
+    total = 0
+    for subset, coefficient in enumerate(sum_):
+        for axis, value in enumerate(point):
+            coefficient *= value if subset >> axis & 1 else 1
+        total += coefficient
+    return total
+
+
+def _around(function: Callable[..., int], point: tuple[int, ...], axes: int) -> list[int]:
+    """The coefficients of the sum that agrees with `function` at the corners of the unit cube at `point`.
+
+    `axes` are the bits of the arguments on which the sum depends.
+    """
+    corners = range(1 << len(point))
+    values = [function(*(x + (corner & axes) // (1 << axis) % 2 for axis, x in enumerate(point))) for corner in corners]
+    for axis, x in enumerate(point):
+        for low in corners:
+            if not low >> axis & 1:
+                values[low | 1 << axis] -= values[low]
+                # In terms of the argument itself in place of its distance from the point.
+                values[low] -= values[low | 1 << axis] * x
+    return values
+
+
+def _sizes(most: int) -> list[int]:
+    """Sizes from 1 to `most`, each half as large again as the one before."""
+    sizes = [1]
+    while sizes[-1] * 3 // 2 + 1 <= most:
+        sizes.append(sizes[-1] * 3 // 2 + 1)
+    return sizes
+
+
+def _tile_bytes(frames: int, height: int, width: int) -> int:
+    """Decoding so many latents at once."""
+    config = _section("vae", VideoVAEConfig)
+    time, *sides = config.compression
+    size = (1 + (frames - 1) * time, *(length * side for length, side in zip((height, width), sides, strict=True)))
+    return decode_bytes(config, size, None, DTYPE)
+
+
+def _section(name: str, config: Any) -> Any:
+    return config.from_section(Section(released_config(RELEASE)[name], name))
