@@ -110,11 +110,9 @@ class Sample(io.ComfyNode):
             )
             report = Report.of(
                 transformer,
-                done.states,
+                done,
                 solver=solver,
                 steps=len(sigmas) - 1,
-                passes=done.passes,
-                seconds=done.seconds,
                 dtype=computation.dtype,
                 device=str(computation.device),
                 estimated_bytes=room,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .sample import States
+from .run import Run
 
 logger = logging.getLogger("ltx2")
 
@@ -47,19 +47,19 @@ class Report:
     def of(
         cls,
         transformer: nn.Module,
-        states: States,
+        run: Run,
         *,
         steps: int,
-        seconds: float,
         dtype: torch.dtype,
         **fields: Any,
     ) -> Report:
         """Of a run that went through `transformer`, the network itself; `fields` are the other attributes."""
-        tokens = (None if state is None else state.latent.shape[1] for state in states)
+        tokens = (None if state is None else state.latent.shape[1] for state in run.states)
         return cls(
             steps=steps,
-            seconds=round(seconds, 3),
-            seconds_per_step=round(seconds / max(steps, 1), 3),
+            passes=run.passes,
+            seconds=round(run.seconds, 3),
+            seconds_per_step=round(run.seconds / max(steps, 1), 3),
             precision=_name(dtype),
             weights=dict(Counter(_name(tensor.dtype) for tensor in transformer.state_dict().values())),
             tokens=dict(zip(("video", "audio"), tokens, strict=True)),
