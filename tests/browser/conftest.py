@@ -225,7 +225,7 @@ def open_canvas(chromium) -> Iterator[Callable[[Any, Look], Canvas]]:
         pages.append(page := chromium.new_page(viewport={"width": 2560, "height": 1400}))
         canvas = Canvas(page, server, look)
         page.on("console", lambda m: canvas.errors.append(f"{m.text} {m.location}") if m.type == "error" else None)
-        page.on("pageerror", lambda error: canvas.errors.append(str(error)))
+        page.on("pageerror", lambda error: canvas.errors.append(f"{error} {error.stack}"))
         # Nothing outside this machine is asked; answering in its place keeps failed look-ups out of the console.
         everywhere = {"access-control-allow-origin": "*", "access-control-allow-headers": "*"}
         page.route(
