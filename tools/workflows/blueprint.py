@@ -11,12 +11,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from .sheet import NAMESPACE, Node, Output, Sheet
+from .sheet import NAMESPACE, WIDGET, Node, Output, Sheet
 
 INPUT_NODE, OUTPUT_NODE = -10, -20  # ids of the boundary
 BOUNDARY_WIDTH, BOUNDARY_GAP, SLOT = 120, 180, 20
 FIRST_SLOT = 30  # below the top of a boundary
-WIDTH = 400
+WIDTH, TEXT = 400, 120  # of the node outside: its width, and what a prompt needs besides a row
 
 
 def blueprint(
@@ -140,7 +140,7 @@ def _instance(definition: Mapping[str, Any], id_: int) -> dict[str, Any]:
         "id": id_,
         "type": definition["id"],
         "pos": [0, 0],
-        "size": [WIDTH, 40 + 24 * len(inputs)],
+        "size": [WIDTH, FIRST_SLOT + WIDGET * len(inputs) + TEXT],
         "flags": {},
         "order": 0,
         "mode": 0,
