@@ -8,6 +8,7 @@ from ..ltx2.errors import LTX2Error
 from ..ltx2.interop.latents import from_streams, to_streams
 from ..ltx2.interop.prompts import features, read, to_conditioning, unprocessed
 from ..ltx2.recipe import TextEncoderRecipe
+from ..ltx2.runtime.estimates import likely_tokens, prompt_bytes
 from ..ltx2.sampling.denoiser import Context
 from ..ltx2.sampling.guider import Guider
 from . import sockets, widgets
@@ -140,7 +141,8 @@ class EncodePromptForComfyUI(io.ComfyNode):
             )
         with Computation("encode prompt") as computation:
             computation.on_step(0, 1)
-            (encoder,) = computation.borrow(text_encoder)
+            room = prompt_bytes(text_encoder.config, text_encoder.connectors, likely_tokens(text), computation.dtype)
+            (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
             made = features(encoder, text, computation.device, computation.dtype)
             computation.on_step(1, 1)
         return io.NodeOutput(unprocessed(made, frame_rate))
@@ -180,7 +182,8 @@ class ConditioningFromComfyUI(io.ComfyNode):
             return io.NodeOutput(prompt.context(), prompt.frame_rate)
         with Computation("encode prompt") as computation:
             computation.on_step(0, 1)
-            (encoder,) = computation.borrow(text_encoder)
+            room = prompt_bytes(text_encoder.config, text_encoder.connectors, prompt.video.shape[1], computation.dtype)
+            (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
             context = prompt.connected(encoder, computation.device, computation.dtype)
             computation.on_step(1, 1)
         return io.NodeOutput(context, prompt.frame_rate)
