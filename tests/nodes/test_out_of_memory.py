@@ -40,7 +40,7 @@ def titles_in_the_nodes() -> set[str]:
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").glob("*.py")]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Computation"]
-    return {call.args[0].value for call in made}
+    return {ast.literal_eval(call.args[0]) for call in made}
 
 
 def test_every_computation_of_the_nodes_has_three_cures(pack):
