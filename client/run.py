@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .async_client import AsyncClient
 from .client import Client
 from .events import Event
-from .graphs import changed
-
-if TYPE_CHECKING:
-    from ..nodes.host.headless.cancellation import Cancellation
+from .here import run_here
 
 
 def run(
@@ -35,7 +32,8 @@ def run(
         output: the folder for what the graph saves, here.
         input: the folder, here, of the files that it reads. A server's own input folder has what is not there.
         models: for a run in this process: a folder in ComfyUI's layout.
-        progress: for a run on a server: called with each event. A run in this process shows progress on stderr.
+        progress: called with each event; a run in this process shows lines on stderr, too, and `arun` without a server
+            calls it from the thread that computes.
 
     Returns:
         The saved files.
@@ -44,7 +42,7 @@ def run(
         LTX2Error: whatever is wrong with the graph, the overrides or the server; see Client.
     """
     if server is None:
-        return _run_here(graph, overrides or {}, Path(output), Path(input), Path(models))
+        return run_here(graph, overrides or {}, Path(output), Path(input), Path(models), progress)
     client = server if isinstance(server, Client) else Client(server)
     return client.run(client.prepare(graph, overrides), output, input, progress)
 
@@ -66,10 +64,11 @@ async def arun(
     from ..nodes.host.headless.cancellation import Cancellation, Interrupted
 
     cancellation = Cancellation()
+    folders = Path(output), Path(input), Path(models)
 
     def work() -> list[Path]:
         try:
-            return _run_here(graph, overrides or {}, Path(output), Path(input), Path(models), cancellation)
+            return run_here(graph, overrides or {}, *folders, progress, cancellation)
         except Interrupted:  # of this thread only: an event loop would end at it
             return []
 
@@ -80,17 +79,3 @@ async def arun(
         cancellation.request()
         await asyncio.wait([thread])
         raise
-
-
-def _run_here(
-    graph: Path | str | Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    output: Path,
-    input: Path,
-    models: Path,
-    cancellation: Cancellation | None = None,
-) -> list[Path]:
-    from ..nodes.host.headless.session import run_graph, saved_files, session
-
-    with session(models, input, output, cancellation=cancellation) as executor:
-        return saved_files(run_graph(executor, changed(graph, overrides, executor.infos())), output)

@@ -69,6 +69,19 @@ def test_without_a_server_the_same_call_runs_here(module, own_nodes, workflow):
         module.run(workflow, {"My text.size": 65}, output="out")
 
 
+def test_a_run_here_tells_the_same_events(module, own_nodes, workflow):
+    events = []
+    module.run(workflow, output="out", progress=events.append)
+    text, save = ("1", "My text"), ("2", "Save")
+    assert [(type(event), event.node_id, event.title) for event in events[:-1]] == [
+        (module.NodeStarted, *text),
+        (module.NodeExecuted, *text),
+        (module.NodeStarted, *save),
+        (module.NodeExecuted, *save),
+    ]
+    assert events[-1] == module.Finished((module.ServerFile("a_00001_.mp4", "", "output"),))
+
+
 def test_ctrl_c_cancels_on_the_server(module, client, server, workflow):
     server.gate.clear()
 

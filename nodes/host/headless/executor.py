@@ -90,15 +90,20 @@ class Executor:
         waiting = [node_id for node_id in plan.order if keys[node_id] not in self._kept]
         results = {node_id: self._kept[keys[node_id]] for node_id in plan.order if node_id not in waiting}
         executed = []
+        progress = self._host.progress_lines
+        titles = {id: node_title(plan.prompt, id, self._info(plan, id).display_name) for id in plan.order}
+        for node_id in results if progress.observer else ():
+            progress.observer.cached(node_id, titles[node_id])
         with torch.inference_mode():
             for node_id in waiting:
                 if keys[node_id] not in self._kept:  # two equal nodes run once
                     executed.append(node_id)
-                    label = node_title(plan.prompt, node_id, self._info(plan, node_id).display_name)
                     self._host.check_cancelled()
-                    with self._host.progress_lines.node(label, len(executed), len(waiting)):
+                    with progress.node(node_id, titles[node_id], len(executed), len(waiting)):
                         self._kept[keys[node_id]] = self._run_node(plan, node_id, results, extra_pnginfo)
                 results[node_id] = self._kept[keys[node_id]]
+                if progress.observer:
+                    progress.observer.executed(node_id, titles[node_id], results[node_id].ui)
         ui = {node_id: results[node_id].ui for node_id in plan.outputs}
         return Result(ui, {id: kept.values for id, kept in results.items()}, tuple(executed), plan.prompt)
 

@@ -19,7 +19,7 @@ from . import io, ui
 from .cancellation import Cancellation
 from .folders import Folders, saved_file, saved_files
 from .memory import DeviceMemory, HeldNetwork
-from .progress import Progress
+from .progress import Observer, Progress
 from .video import VideoFromFile
 
 _PREVIEW_SIDE = 512
@@ -35,6 +35,7 @@ class HeadlessHost:
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
         metadata: whether workflows may be written into produced files.
         stream: where progress goes; None for stderr.
+        observer: told what becomes of a graph's nodes.
         on_preview: called with pictures of the clip while it is sampled; None makes none.
     """
 
@@ -54,11 +55,12 @@ class HeadlessHost:
         metadata: bool = True,
         cancellation: Cancellation | None = None,
         stream: TextIO | None = None,
+        observer: Observer | None = None,
         on_preview: Callable[[Image.Image], None] | None = None,
     ):
         self.folders = Folders(models, input, output, temp, cache)
         self.cancellation = cancellation or Cancellation()
-        self.progress_lines = Progress(self.cancellation, stream)
+        self.progress_lines = Progress(self.cancellation, stream, observer)
         self._memory = DeviceMemory(_device(device), self.cancellation.check)
         self._metadata = metadata
         self._on_preview = on_preview

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, Protocol, TextIO
 
 from .cancellation import Cancellation
 
@@ -18,19 +18,36 @@ REPORT_SECONDS = 10.0  # elsewhere
 BAR_WIDTH = 24
 
 
+class Observer(Protocol):
+    """Who is told what becomes of a graph's nodes, besides the lines."""
+
+    def cached(self, node_id: str, title: str) -> None: ...
+
+    def started(self, node_id: str, title: str) -> None: ...
+
+    def stepped(self, done: int, total: int) -> None:
+        """How far the node is that started last."""
+        ...
+
+    def executed(self, node_id: str, title: str, ui: Mapping[str, Any]) -> None: ...
+
+
 class Progress:
     """Shows which node runs and how far it is; every step checks for cancellation."""
 
-    def __init__(self, cancellation: Cancellation, stream: TextIO | None = None):
+    def __init__(self, cancellation: Cancellation, stream: TextIO | None = None, observer: Observer | None = None):
         self._cancellation = cancellation
+        self.observer = observer
         self._stream = sys.stderr if stream is None else stream
         self._is_terminal = self._stream.isatty()
         self._redraw_at = 0.0
         self._is_line_open = False
 
     @contextmanager
-    def node(self, title: str, index: int, total: int) -> Iterator[None]:
+    def node(self, node_id: str, title: str, index: int, total: int) -> Iterator[None]:
         """The node that runs now, `index` of `total` counted from 1."""
+        if self.observer:
+            self.observer.started(node_id, title)
         started = time.monotonic()
         label = f"[{index:{len(str(total))}}/{total}] {title}"
         self._draw(label)
@@ -51,6 +68,8 @@ class Progress:
         def on_step(done: int, total: int) -> None:
             nonlocal counted
             self._cancellation.check()
+            if self.observer:
+                self.observer.stepped(done, total)
             counted = f"  {done}/{total}"
             if (now := time.monotonic()) >= self._redraw_at:
                 self._redraw_at = now + (REDRAW_SECONDS if self._is_terminal else REPORT_SECONDS)
