@@ -1,10 +1,11 @@
-"""Registers the library by path as `ltx2`, as tests of it need no host, and opens golden fixtures."""
+"""Registers the library by path as `ltx2`, as tests of it need no host, opens golden fixtures and a browser."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,16 @@ from safetensors import safe_open  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+# Headless, as root, and quiet: no component updates, no look-ups of hosts that nothing here needs.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def _register(name: str, path: Path) -> None:
@@ -98,6 +109,19 @@ def tiny_models(tmp_path_factory):
         return folders[release]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; tests skip where none is installed."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,6 @@ import base64
 import importlib.util
 import io
 import json
-import shutil
 import sys
 import wave
 from collections.abc import Callable, Iterator
@@ -33,29 +32,6 @@ DROP = """async ([name, base64]) => {
     const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
     await app.handleFile(new File([bytes], name, { type: 'video/mp4' }));
 }"""
-# Headless, as root, and quiet: no component updates, no look-ups of hosts that nothing here needs.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """A browser; tests skip where none is installed."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

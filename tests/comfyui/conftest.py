@@ -51,11 +51,11 @@ class Ran:
 class Server:
     """A running ComfyUI: `get` and `post` speak JSON, `run` waits for a graph, `log` is what it has printed."""
 
-    def __init__(self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...]):
+    def __init__(self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...], folder: str):
         self.base, self.output = base, base / "output"
         for folder in ("custom_nodes", "user", "input", "output", "temp"):
             (base / folder).mkdir(parents=True)
-        (base / "custom_nodes" / "comfyui-ltx2 1.0").symlink_to(ROOT, target_is_directory=True)  # no identifier
+        (base / "custom_nodes" / folder).symlink_to(ROOT, target_is_directory=True)
         write_inputs(base / "input")
         lines = []
         for number, root in enumerate(models):
@@ -142,11 +142,15 @@ def models(tiny_models) -> Path:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory, tiny_models) -> Iterator[Callable[..., Server]]:
-    """`start_server("--cache-none")` starts a server with these flags besides the usual ones, and two releases."""
+    """`start_server("--cache-none")` starts a server with these flags besides the usual ones, and two releases.
+
+    `folder` is what the pack's is called: no identifier, unless a browser comes, to whom ComfyUI gives no file of a
+    folder with a space in its name.
+    """
     models, running = (tiny_models("2.3"), tiny_models("2.0")), []
 
-    def start(*flags: str) -> Server:
-        running.append(server := Server(tmp_path_factory.mktemp("comfyui") / "base", models, flags))
+    def start(*flags: str, folder: str = "comfyui-ltx2 1.0") -> Server:
+        running.append(server := Server(tmp_path_factory.mktemp("comfyui") / "base", models, flags, folder))
         server.wait_until_up()
         return server
 
