@@ -51,7 +51,7 @@ def packages(root: Path) -> set[str]:
 
 
 def test_it_holds_all_of_the_pack(archive, root):
-    for name in (*DOCUMENTS, *READ_BY_INSTALLERS, "__init__.py", "__main__.py", "cli.py"):
+    for name in (*DOCUMENTS, *READ_BY_INSTALLERS, "__init__.py", "__main__.py", "cli.py", "py.typed"):
         assert name in archive, name
     for folder in ("client", "ltx2", "nodes", "web", "workflows", "subgraphs", "locales", "docs"):
         tracked = listed(root, "--", folder)

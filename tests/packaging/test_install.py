@@ -13,6 +13,7 @@ import pytest
 
 MODULES = ["client/**/*.py", "ltx2/**/*.py", "nodes/**/*.py", "*.py"]
 DATA = [
+    "py.typed",
     "workflows/*.json",
     "workflows/*.jpg",
     "workflows/api/*.json",
