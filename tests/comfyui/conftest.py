@@ -30,7 +30,7 @@ COMFYUI = os.environ.get("COMFYUI_DIR")
 PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
 # Tiny networks gain nothing from threads, which wait for each other where other tests keep the processor busy.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-START_SECONDS, RUN_SECONDS = 120, 180
+START_SECONDS, RUN_SECONDS = 300, 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,11 +51,11 @@ class Ran:
 class Server:
     """A running ComfyUI: `get` and `post` speak JSON, `run` waits for a graph, `log` is what it has printed."""
 
-    def __init__(self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...], folder: str):
+    def __init__(self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...], called: str):
         self.base, self.output = base, base / "output"
         for folder in ("custom_nodes", "user", "input", "output", "temp"):
             (base / folder).mkdir(parents=True)
-        (base / "custom_nodes" / folder).symlink_to(ROOT, target_is_directory=True)
+        (base / "custom_nodes" / called).symlink_to(ROOT, target_is_directory=True)
         write_inputs(base / "input")
         lines = []
         for number, root in enumerate(models):
@@ -129,6 +129,22 @@ class Server:
         files = [self.output / item["subfolder"] / item["filename"] for item in saved]
         return Ran(files, set(dict(history["status"]["messages"])["execution_cached"]["nodes"]))
 
+    def free(self) -> None:
+        """/free, and wait until every network of ours is gone."""
+
+        def are_gone() -> bool:
+            # Asked again and again: what comes while ComfyUI collects garbage waits for the next prompt.
+            self.post("/free", {"unload_models": True, "free_memory": True})
+            last = {kind: word for word, kind in re.findall(r"(loading|freeing) <LTX-2 (\w+)", self.log())}
+            return "loading" not in last.values()
+
+        self.wait("every network is freed", are_gone, 60)
+
+    def resident_bytes(self) -> int:
+        """What the process has in memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(20)
@@ -144,13 +160,13 @@ def models(tiny_models) -> Path:
 def start_server(tmp_path_factory, tiny_models) -> Iterator[Callable[..., Server]]:
     """`start_server("--cache-none")` starts a server with these flags besides the usual ones, and two releases.
 
-    `folder` is what the pack's is called: no identifier, unless a browser comes, to whom ComfyUI gives no file of a
-    folder with a space in its name.
+    `called` is the name of the pack's folder: no identifier, unless a browser comes, to whom ComfyUI gives no file of
+    a folder with a space in its name.
     """
     models, running = (tiny_models("2.3"), tiny_models("2.0")), []
 
-    def start(*flags: str, folder: str = "comfyui-ltx2 1.0") -> Server:
-        running.append(server := Server(tmp_path_factory.mktemp("comfyui") / "base", models, flags, folder))
+    def start(*flags: str, called: str = "comfyui-ltx2 1.0") -> Server:
+        running.append(server := Server(tmp_path_factory.mktemp("comfyui") / "base", models, flags, called))
         server.wait_until_up()
         return server
 
