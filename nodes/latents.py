@@ -18,7 +18,7 @@ io = current().io
 
 
 class UpsampleLatent(io.ComfyNode):
-    """Enlarge a video latent before the second computation. Temporal upsamplers double the frame rate."""
+    """Enlarge a video latent before the second stage. Temporal upsamplers double the frame rate."""
 
     @classmethod
     def define_schema(cls) -> Any:
