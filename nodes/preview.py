@@ -14,13 +14,12 @@ from ..ltx2.errors import LTX2Error
 from ..ltx2.preview.colours import CLIPS, GRID, Colours, fit
 from ..ltx2.preview.kept import KeptColours
 from ..ltx2.recipe import TransformerRecipe, VideoVAERecipe
+from ..ltx2.runtime.estimates import decode_bytes
 from .computation import Computation
 from .host import current
 
 logger = logging.getLogger("ltx2")
 _SECONDS_BETWEEN = 0.5
-# What a decoder has alive at most for every pixel of every frame.
-_VALUES_PER_PIXEL = 50
 # What a decoder, or the machine under it, may raise; the host's interrupt is none of these.
 _FAILURES = (LTX2Error, OSError, RuntimeError)
 
@@ -62,10 +61,12 @@ def _colours(
 
 
 def _fitted(computation: Computation, recipe: VideoVAERecipe) -> Colours:
-    host, dtype = current(), computation.dtype
-    frames, height, width = (cells * step for cells, step in zip(GRID, recipe.config.compression, strict=True))
-    room = frames * height * width * _VALUES_PER_PIXEL * dtype.itemsize
-    (vae,) = computation.borrow(recipe, activation_bytes=room)
+    host = current()
+    # The computation's own dtype is the transformer's.
+    dtype = host.compute_dtype(computation.device, "vae")
+    height, width = (cells * recipe.config.spatial_compression for cells in GRID[1:])
+    size = 1 + (GRID[0] - 1) * recipe.config.temporal_compression, height, width
+    (vae,) = computation.borrow(recipe, activation_bytes=decode_bytes(recipe.config, size, None, dtype))
     logger.info("fitting the colours of previews to %r, once: %d clips of %dx%d", recipe, CLIPS, width, height)
     return fit(vae, device=computation.device, dtype=dtype, on_step=lambda _done, _total: host.check_cancelled())
 

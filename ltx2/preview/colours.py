@@ -33,7 +33,8 @@ class Colours:
 
     def __call__(self, latent: Tensor) -> Tensor:
         """A normalised latent (B, C, f, h, w) as small frames (B, 3, f, h, w), not clamped."""
-        pixels = functional.linear(latent.float().movedim(1, -1), self.matrix.to(latent.device), self.bias.to(latent))
+        matrix, bias = self.matrix.to(latent.device), self.bias.to(latent.device)
+        pixels = functional.linear(latent.float().movedim(1, -1), matrix, bias)
         return pixels.movedim(-1, 1)
 
 
