@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ltx2.geometry import MAX_SEED
+from ..ltx2.prompting.chat import MAX_QUESTION
 from ..ltx2.prompting.embedding_cache import EmbeddingCache, files_are_as_chosen, key_of
 from ..ltx2.prompting.enhance import enhance
 from ..ltx2.prompting.generate import Sampling
@@ -195,7 +196,7 @@ def _enhanced(
     text_encoder: TextEncoderRecipe, text: str, system_prompt: str, sampling: Sampling, picture: Tensor | None
 ) -> str:
     told = system_prompt.strip() or (TEXT_SYSTEM_PROMPT if picture is None else IMAGE_SYSTEM_PROMPT)
-    question = likely_tokens(told + text) + (0 if picture is None else picture.shape[1])
+    question = likely_tokens(told + text, MAX_QUESTION) + (0 if picture is None else picture.shape[1])
     with Computation("enhance prompt") as computation:
         computation.on_step(0, sampling.max_tokens)
         room = answer_bytes(text_encoder.config, question, sampling.max_tokens, computation.dtype)

@@ -21,12 +21,12 @@ _CONNECTOR_STATES = 1 + 4 + 4 + 2 + 1
 _WIDE_STATES = 3
 
 
-def likely_tokens(text: str) -> int:
-    """How many tokens a text has, before there is a tokenizer: rather too many, and no more than a prompt may have.
+def likely_tokens(text: str, most: int = MAX_TOKENS) -> int:
+    """How many tokens a text has, before there is a tokenizer: rather too many, and no more than it may have.
 
     Gemma reads four to five bytes of prose at a time, in Latin, Cyrillic and Chinese writing alike.
     """
-    return min(2 + len(text.encode()) // _BYTES_PER_TOKEN, MAX_TOKENS)
+    return min(2 + len(text.encode()) // _BYTES_PER_TOKEN, most)
 
 
 def prompt_bytes(gemma: GemmaConfig, connectors: ConnectorsConfig, num_tokens: int, dtype: torch.dtype) -> int:

@@ -135,3 +135,4 @@ def test_tokens_of_a_text_before_there_is_a_tokenizer(stages):
     assert likely_tokens("") == 2
     assert 44 <= likely_tokens(2 * prose) <= 66
     assert likely_tokens(10**4 * prose) == 1024
+    assert likely_tokens(10**4 * prose, 8192) == 8192
