@@ -86,7 +86,7 @@ def _check_can_travel(name: str, latent: Latent, state: TokenState) -> None:
 
 
 def streams_of(latent: Any) -> Streams:
-    """The streams of a LATENT of ComfyUI, nested or plain; masks as they are.
+    """The streams of a LATENT of ComfyUI, nested or plain, fp32 on the CPU; masks as they are.
 
     Raises:
         LTX2Error: no LATENT, or samples of anything but a video, a sound, or a video and its sound.
@@ -102,7 +102,7 @@ def streams_of(latent: Any) -> Streams:
         )
     mask = latent.get("noise_mask")
     masks = None if mask is None else tuple(each.cpu() for each in unbound(mask)[: len(tensors)])
-    return Streams(tuple(each.cpu() for each in tensors), masks)
+    return Streams(tuple(each.float().cpu() for each in tensors), masks)
 
 
 def from_streams(latent: Any, frame_rate: float = 0.0) -> tuple[Latent | None, Latent | None]:

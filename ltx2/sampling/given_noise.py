@@ -61,7 +61,7 @@ def with_given(drawn: Tokens, noise: Any, latents: tuple[dict[str, Any] | None, 
 
 
 def replaced(drawn: Tokens, made: Any, shapes: tuple[tuple[int, ...] | None, ...]) -> Tokens:
-    """`drawn` tokens (B, T, C), those of (video, audio) latents of these `shapes` replaced by what a NOISE `made`.
+    """`drawn` tokens (B, T, C), fp32, those of (video, audio) latents of `shapes` replaced by what a NOISE `made`.
 
     Where that is no noise at all, tokens behind the latents get none either.
 
@@ -83,8 +83,8 @@ def replaced(drawn: Tokens, made: Any, shapes: tuple[tuple[int, ...] | None, ...
         raise LTX2Error(f"noise must be finite; got NaN or infinity: {_CURE}")
     own = iter(parts)
     given = (
-        None if shapes[0] is None else flatten_video(next(own).cpu()),
-        None if shapes[1] is None else flatten_audio(next(own).cpu()),
+        None if shapes[0] is None else flatten_video(next(own).float().cpu()),
+        None if shapes[1] is None else flatten_audio(next(own).float().cpu()),
     )
     return tuple(
         None if tokens is None or start is None else _begun_with(start, tokens, is_none)

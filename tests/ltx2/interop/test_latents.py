@@ -56,6 +56,11 @@ def test_one_alone_is_plain(video, audio):
             assert was is None or torch.equal(was["samples"], now["samples"])
 
 
+def test_what_comes_in_half_precision_is_computed_in_full(video):
+    half = video["samples"].half()
+    assert torch.equal(from_streams({"samples": half}, 24.0)[0]["samples"], half.float())
+
+
 def test_frames_in_the_place_of_others_become_samples_and_a_mask(video, audio):
     picture = drawn(1, 128, 1, 2, 4, seed=2)
     streams, _ = to_streams(with_conditions(video, (ReplacedFrames(picture, 0, 1.0),)), audio)
