@@ -51,7 +51,9 @@ class Ran:
 class Server:
     """A running ComfyUI: `get` and `post` speak JSON, `run` waits for a graph, `log` is what it has printed."""
 
-    def __init__(self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...], called: str):
+    def __init__(
+        self, base: Path, models: tuple[Path, ...], flags: tuple[str, ...], called: str, variables: Mapping[str, str]
+    ):
         self.base, self.output = base, base / "output"
         for folder in ("custom_nodes", "user", "input", "output", "temp"):
             (base / folder).mkdir(parents=True)
@@ -74,7 +76,7 @@ class Server:
         with self._log.open("wb") as log:
             command = [PYTHON, "-u", "main.py", *arguments]
             self._process = subprocess.Popen(
-                command, cwd=COMFYUI, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT
+                command, cwd=COMFYUI, env={**ENVIRONMENT, **variables}, stdout=log, stderr=subprocess.STDOUT
             )
 
     def log(self) -> str:
@@ -130,7 +132,7 @@ class Server:
         return Ran(files, set(dict(history["status"]["messages"])["execution_cached"]["nodes"]))
 
     def free(self) -> None:
-        """/free, and wait until every network of ours is gone."""
+        """/free after a run that came to its end, and wait until every network of ours is gone."""
 
         def are_gone() -> bool:
             # Asked again and again: what comes while ComfyUI collects garbage waits for the next prompt.
@@ -161,12 +163,13 @@ def start_server(tmp_path_factory, tiny_models) -> Iterator[Callable[..., Server
     """`start_server("--cache-none")` starts a server with these flags besides the usual ones, and two releases.
 
     `called` is the name of the pack's folder: no identifier, unless a browser comes, to whom ComfyUI gives no file of
-    a folder with a space in its name.
+    a folder with a space in its name. `variables` are added to the server's environment.
     """
     models, running = (tiny_models("2.3"), tiny_models("2.0")), []
 
-    def start(*flags: str, called: str = "comfyui-ltx2 1.0") -> Server:
-        running.append(server := Server(tmp_path_factory.mktemp("comfyui") / "base", models, flags, called))
+    def start(*flags: str, called: str = "comfyui-ltx2 1.0", **variables: str) -> Server:
+        base = tmp_path_factory.mktemp("comfyui") / "base"
+        running.append(server := Server(base, models, flags, called, variables))
         server.wait_until_up()
         return server
 
