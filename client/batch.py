@@ -70,18 +70,28 @@ def batch(
         The last result of every row, in order.
 
     Raises:
-        LTX2Error: a row that names what the graph does not have; then nothing has run.
+        LTX2Error: a row that names what the graph does not have; then nothing has run. Called on a server from within
+            an event loop, as notebooks run one.
         NoAnswer: the server has gone; called again, the batch goes on.
         KeyboardInterrupt: after Ctrl-C, with what was running cancelled, here and on the server.
     """
     job = Job(graph, rows, Path(output), Path(input), progress)
     if server is not None:
+        _check_no_loop_runs()
         return asyncio.run(_on_server(job, server, in_flight))
     if in_flight != 1:
         raise LTX2Error(
             f"in this process rows run one by one; got in_flight {in_flight}; name a server, or leave it out"
         )
     return _here(job, Path(models), device)
+
+
+def _check_no_loop_runs() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise LTX2Error("batch must be called where no event loop runs; one does (in a notebook, say): await abatch(...)")
 
 
 async def abatch(

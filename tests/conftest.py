@@ -111,6 +111,12 @@ def tiny_models(tmp_path_factory):
     return write
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Tests in a browser come last: Playwright's event loop runs until the session ends, and asyncio allows but one."""
+    items.sort(key=lambda item: "chromium" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """A browser; tests skip where none is installed."""

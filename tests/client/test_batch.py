@@ -223,6 +223,14 @@ def test_cancelling_its_task_cancels_what_is_in_flight(module, server, tmp_path)
     assert len(server.posts) == 6
 
 
+def test_within_an_event_loop_the_other_call_is_named(module, batch):
+    async def main():
+        batch([{"1.text": "a"}])
+
+    with pytest.raises(module.LTX2Error, match=r"await abatch\(\.\.\.\)"):
+        asyncio.run(main())
+
+
 def test_without_a_server_rows_run_here(module, own_nodes, workflow):
     options = {"output": "out", "input": "in"}
     results = module.batch(workflow, [{"1.text": "a"}, {"1.size": 65}, {"1.text": "c"}], **options)
