@@ -19,6 +19,8 @@ from .runtime.tiled_vae import decode_video
 from .runtime.tiling import Tiling
 
 OnStep = Callable[[int, int], None]
+# Between two looks at whether the user has cancelled: large ones take a tenth of a second to write.
+_FRAMES_PER_WRITE = 4
 
 
 def decode_frames(vae: VideoVAE, latent: Tensor, tiling: Tiling | None, on_step: OnStep | None) -> Iterator[Tensor]:
@@ -40,14 +42,20 @@ def decode_to_file(
     crf: int,
     tiling: Tiling | None,
     on_step: OnStep | None,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Decode into an mp4 at `path` (with `audio`, ComfyUI's AUDIO); no more frames in memory than a chunk."""
+    """Decode into an mp4 at `path` (with `audio`, ComfyUI's AUDIO); no more frames in memory than a chunk.
+
+    `check` is called before every few frames that are written; it may raise to stop, and leaves no file then.
+    """
     _, height, width = vae.config.compression
     size = latent.shape[4] * width, latent.shape[3] * height
     sound = None if audio is None else (audio["waveform"][0].float().cpu(), int(audio["sample_rate"]))
     with VideoWriter(path, *size, frame_rate, crf=crf, audio=sound) as writer:
         for frames in decode_frames(vae, latent, tiling, on_step):
-            writer.write(frames)
+            for few in frames.split(_FRAMES_PER_WRITE):
+                check()
+                writer.write(few)
 
 
 def decode_sound(vae: AudioVAE, vocoder: Vocoder, latent: Tensor) -> dict[str, Any]:

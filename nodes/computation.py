@@ -34,7 +34,7 @@ class Computation:
         self._borrowed: tuple[Recipe, ...] = ()
         self._activation_bytes = 0
         self._free_bytes: int | None = None
-        self.device = host.device()
+        self.device = host.device(self._stage.part)
         self.dtype = host.compute_dtype(self.device, self._stage.part)
 
     def __enter__(self) -> Computation:
@@ -56,9 +56,9 @@ class Computation:
         Valid until the next call; borrow again before each use.
         """
         self._borrowed, self._activation_bytes = recipes, activation_bytes
-        self._free_bytes = current().free_memory()
+        self._free_bytes = current().free_memory(self.device)
         networks = borrow(*recipes, activation_bytes=activation_bytes)
-        self._free_bytes = current().free_memory()
+        self._free_bytes = current().free_memory(self.device)
         return networks
 
     def on_step(self, done: int, total: int) -> None:

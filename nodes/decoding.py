@@ -135,7 +135,15 @@ class DecodeVideo(io.ComfyNode):
         with Computation("decode video") as computation:
             vae, latent = _ready(computation, samples, video_vae, size, tiles)
             decode_to_file(
-                path, vae, latent, clip.frame_rate, audio, crf=crf, tiling=tiles, on_step=computation.on_step
+                path,
+                vae,
+                latent,
+                clip.frame_rate,
+                audio,
+                crf=crf,
+                tiling=tiles,
+                on_step=computation.on_step,
+                check=host.check_cancelled,
             )
         return io.NodeOutput(host.video_from_file(path))
 

@@ -62,13 +62,14 @@ def _colours(
 
 def _fitted(computation: Computation, recipe: VideoVAERecipe) -> Colours:
     host = current()
-    # The computation's own dtype is the transformer's.
-    dtype = host.compute_dtype(computation.device, "vae")
+    # The computation's own device and dtype are the transformer's.
+    device = host.device("vae")
+    dtype = host.compute_dtype(device, "vae")
     height, width = (cells * recipe.config.spatial_compression for cells in GRID[1:])
     size = 1 + (GRID[0] - 1) * recipe.config.temporal_compression, height, width
     (vae,) = computation.borrow(recipe, activation_bytes=decode_bytes(recipe.config, size, None, dtype))
     logger.info("fitting the colours of previews to %r, once: %d clips of %dx%d", recipe, CLIPS, width, height)
-    return fit(vae, device=computation.device, dtype=dtype, on_step=lambda _done, _total: host.check_cancelled())
+    return fit(vae, device=device, dtype=dtype, on_step=lambda _done, _total: host.check_cancelled())
 
 
 @lru_cache(maxsize=64)

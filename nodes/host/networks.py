@@ -17,6 +17,17 @@ from .checks import check_within
 
 logger = logging.getLogger("ltx2")
 
+#: Which part of the model a network of each kind is, as the host's flags name it.
+_PARTS = {
+    "transformer": "transformer",
+    "text encoder": "text",
+    "vision tower": "text",
+    "video VAE": "vae",
+    "audio VAE": "vae",
+    "vocoder": "vae",
+    "latent upsampler": "vae",
+}
+
 
 @dataclass
 class _Resident:
@@ -110,7 +121,8 @@ class NetworkCache:
         network = recipe.build(check=host.check_cancelled)
         check_within(network)
         num_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
-        return _Resident(recipe.without_lease(), network, host.hold(network, num_bytes), num_bytes)
+        handle = host.hold(network, num_bytes, _PARTS.get(recipe.kind, ""))
+        return _Resident(recipe.without_lease(), network, handle, num_bytes)
 
     def _note_lease(self, resident: _Resident, recipe: Recipe) -> None:
         if recipe.lease is None:

@@ -93,19 +93,19 @@ class Host(Protocol):
         """Raise the host's interrupt when the user has cancelled."""
         ...
 
-    def device(self) -> torch.device:
-        """The device that networks compute on."""
-        ...
+    def device(self, part: str = "") -> torch.device:
+        """The device that networks compute on, unless the user's flags say otherwise for this part of the model.
 
-    def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
-        """bf16 on CUDA, fp32 on CPU, unless the user's flags say otherwise for this part of the model.
-
-        Parts are "transformer", "vae" and "text".
+        Parts are "transformer", "vae" (the vocoder and the upsampler too) and "text".
         """
         ...
 
-    def hold(self, network: torch.nn.Module, num_bytes: int) -> Any:
-        """Register a ready network with the host's memory management.
+    def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
+        """bf16 on CUDA, fp32 on CPU, unless the user's flags say otherwise for this part of the model."""
+        ...
+
+    def hold(self, network: torch.nn.Module, num_bytes: int, part: str = "") -> Any:
+        """Register a ready network, which is of `part` of the model, with the host's memory management.
 
         The handle's `change(function)` calls `function` on the network while all tensors are where they were when it
         was registered, and may be replaced; `release()` drops it.
@@ -113,14 +113,14 @@ class Host(Protocol):
         ...
 
     def load(self, handles: Sequence[Any], activation_bytes: int) -> None:
-        """Bring the networks of all these handles to `device()` together, and make room for what they will compute.
+        """Bring the networks of all these handles to their device together, and make room for what they will compute.
 
         Others are evicted, none of these.
         """
         ...
 
-    def free_memory(self) -> int | None:
-        """Bytes that can still be allocated on `device()`; None where that is no limit (CPU)."""
+    def free_memory(self, device: torch.device | None = None) -> int | None:
+        """Bytes that can still be allocated on `device`, by default `device()`; None where that is no limit (CPU)."""
         ...
 
     def peak_memory(self) -> int | None:

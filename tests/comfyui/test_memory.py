@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 DISTILLED = "LTX-2 Text to Video Distilled"
@@ -31,24 +29,6 @@ def small_device(capacity):
 """
 
 
-def resident_bytes(server) -> int:
-    """What the server's process has in memory."""
-    status = Path(f"/proc/{server._process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
-
-
-def free(server) -> None:
-    """/free, and wait until every network of ours is gone."""
-
-    def are_gone() -> bool:
-        # Asked again and again: what comes while ComfyUI collects garbage waits for the next prompt.
-        server.post("/free", {"unload_models": True, "free_memory": True})
-        log = server.log()
-        return log.count("freeing <LTX-2") == log.count("loading <LTX-2")
-
-    server.wait("every network is freed", are_gone, 30)
-
-
 @pytest.fixture(scope="module")
 def expected(server, small_prompt) -> bytes:
     """The distilled clip as a server with ComfyUI's defaults makes it."""
@@ -62,8 +42,8 @@ def test_ten_runs_with_free_between_are_equal_and_memory_returns(server, small_p
         ran = server.run(prompt)
         assert ran.kept == set(), "every node ran"
         clips.append(ran.files[0].read_bytes())
-        free(server)
-        sizes.append(resident_bytes(server))
+        server.free()
+        sizes.append(server.resident_bytes())
     assert clips == [clips[0]] * RUNS
     assert sizes[-1] - sizes[0] < KEPT_BYTES, [size >> 20 for size in sizes]
     assert "Traceback" not in server.log()[start:]
@@ -91,7 +71,7 @@ def small_server(start_server, tmp_path_factory):
 @pytest.mark.parametrize("capacity", [0, 200_000, 1_500_000])
 def test_networks_that_are_partly_on_the_device_give_the_same_bits(small_server, small_prompt, expected, capacity):
     small_server.capacity.write_text(str(capacity))
-    free(small_server)
+    small_server.free()
     start = len(small_server.log())
     ran = small_server.run(small_prompt(DISTILLED, prefix="expected"))
     log = small_server.log()[start:]
@@ -134,6 +114,32 @@ def test_flags_choose_the_dtype_of_each_part(in_comfyui):
         [fp32, fp32, fp32],
         [bf16, fp32, fp32],
     ]
+
+
+def test_vaes_compute_on_the_processor_where_the_user_says_so(in_comfyui):
+    answer = in_comfyui("""
+        from comfy.cli_args import args
+        import comfy.model_management as management
+        management.get_torch_device = lambda: torch.device("meta")
+        management.get_free_memory = lambda device=None, torch_free_too=False: (1e12, 0) if torch_free_too else 1e12
+        args.cpu_vae = True
+        checkpoint = next((models / "checkpoints").glob("*distilled*"))
+        recipes, computation = pack("ltx2.recipe"), pack("nodes.computation").Computation
+        names = ("TransformerRecipe", "VideoVAERecipe", "AudioVAERecipe", "VocoderRecipe")
+        of_parts = [getattr(recipes, name).open(checkpoint) for name in names]
+        with torch.inference_mode():
+            networks = pack("nodes.host.networks").borrow(*of_parts)
+        answer = {
+            "parts": [sorted({tensor.device.type for tensor in each.parameters()}) for each in networks],
+            "computations": [computation(title).device.type for title in ("sample", "decode video", "upsample")],
+            "dtype": str(computation("decode video").dtype),
+        }
+    """)
+    assert answer == {
+        "parts": [["meta"], ["cpu"], ["cpu"], ["cpu"]],
+        "computations": ["meta", "cpu", "cpu"],
+        "dtype": "torch.float32",
+    }
 
 
 def test_a_server_with_flags_runs(start_server, small_prompt):

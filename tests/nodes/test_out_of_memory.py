@@ -75,7 +75,7 @@ def recipe(pack):
 @pytest.mark.parametrize("title", TITLES)
 def test_a_computation_says_what_it_took_and_what_helps(pack, host, recipe, error, title):
     unloaded, host.unload_all = [], lambda: unloaded.append(True)
-    host.free_memory = lambda: 3_210_000_000
+    host.free_memory = lambda device: 3_210_000_000
     computation, stages = pack("nodes.computation").Computation, pack("nodes.stages").STAGES
     seen = []
 

@@ -81,21 +81,22 @@ class ComfyHost:
     def check_cancelled(self) -> None:
         management.throw_exception_if_processing_interrupted()
 
-    def device(self) -> torch.device:
-        return management.get_torch_device()
+    def device(self, part: str = "") -> torch.device:
+        """--cpu-vae keeps the VAEs, the vocoder and the upsampler on the processor."""
+        return management.vae_device() if part == "vae" else management.get_torch_device()
 
     def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
         """bf16 where ComfyUI uses it, with the user's flags (--force-fp32, --fp32-vae, ...); fp16 would overflow."""
         return asked_dtype(part) or (torch.bfloat16 if management.should_use_bf16(device) else torch.float32)
 
-    def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
-        return HeldNetwork(network)
+    def hold(self, network: torch.nn.Module, num_bytes: int, part: str = "") -> HeldNetwork:
+        return HeldNetwork(network, self.device(part))
 
     def load(self, handles: Sequence[HeldNetwork], activation_bytes: int) -> None:
         load_together(handles, activation_bytes)
 
-    def free_memory(self) -> int | None:
-        device = self.device()
+    def free_memory(self, device: torch.device | None = None) -> int | None:
+        device = device or self.device()
         return None if device.type == "cpu" else int(management.get_free_memory(device))
 
     def peak_memory(self) -> int | None:

@@ -26,10 +26,14 @@ class MappedPatcher(ModelPatcher):
     home: Mapping[str, Place] = {}
 
     @classmethod
-    def around(cls, network: nn.Module) -> MappedPatcher:
-        """A patcher of a network whose weights are in their places, none of them on the meta device."""
+    def around(cls, network: nn.Module, device: torch.device | None = None) -> MappedPatcher:
+        """A patcher of a network whose weights are in their places, none of them on the meta device.
+
+        It computes on `device`; None for ComfyUI's own.
+        """
         assert not any(tensor.is_meta for tensor in network.state_dict().values()), "weights must be there"
-        patcher = cls(network, management.get_torch_device(), management.unet_offload_device())
+        device = device or management.get_torch_device()
+        patcher = cls(network, device, device if management.is_device_cpu(device) else management.unet_offload_device())
         patcher.settle()
         return patcher
 
@@ -85,8 +89,8 @@ class MappedPatcher(ModelPatcher):
 class HeldNetwork:
     """A ready network; `release` takes it off the device."""
 
-    def __init__(self, network: nn.Module):
-        self.patcher = MappedPatcher.around(network)
+    def __init__(self, network: nn.Module, device: torch.device | None = None):
+        self.patcher = MappedPatcher.around(network, device)
 
     def change(self, function: Callable[[nn.Module], None]) -> None:
         """Let `function` replace tensors of the network, which lie in their mapped files meanwhile."""

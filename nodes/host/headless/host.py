@@ -117,19 +117,19 @@ class HeadlessHost:
     def check_cancelled(self) -> None:
         self.cancellation.check()
 
-    def device(self) -> torch.device:
+    def device(self, part: str = "") -> torch.device:
         return self._memory.device
 
     def compute_dtype(self, device: torch.device, part: str = "") -> torch.dtype:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
 
-    def hold(self, network: torch.nn.Module, num_bytes: int) -> HeldNetwork:
+    def hold(self, network: torch.nn.Module, num_bytes: int, part: str = "") -> HeldNetwork:
         return HeldNetwork(self._memory, network, num_bytes)
 
     def load(self, handles: Sequence[HeldNetwork], activation_bytes: int) -> None:
         self._memory.load(handles, activation_bytes)
 
-    def free_memory(self) -> int | None:
+    def free_memory(self, device: torch.device | None = None) -> int | None:
         return self._memory.free()
 
     def peak_memory(self) -> int | None:
