@@ -156,7 +156,7 @@ def latents_of(states: States, video: Latent | None, audio: Latent | None) -> tu
 
 
 def _video_state(latent: Latent) -> TokenState:
-    samples, clip = samples_of(latent, "video"), clip_of(latent)
+    samples, clip = _as_state(samples_of(latent, "video")), clip_of(latent)
     grid = tuple(samples.shape[2:])
     mask = latent.get("noise_mask")
     mask = None if mask is None else video_mask(mask, grid, samples.shape[0])
@@ -165,12 +165,17 @@ def _video_state(latent: Latent) -> TokenState:
 
 
 def _audio_state(latent: Latent) -> TokenState:
-    samples, mask = samples_of(latent, "audio"), latent.get("noise_mask")
+    samples, mask = _as_state(samples_of(latent, "audio")), latent.get("noise_mask")
     mask = None if mask is None else audio_mask(mask, samples.shape[2], samples.shape[0])
     clip = latent.get(KEY)
     if not isinstance(clip, Clip):  # sound needs no frame rate
         return audio_state(samples, mask)
     return _conditioned(audio_state(samples, mask, continues=clip.continues), clip, (samples.shape[2],))
+
+
+def _as_state(tensor: Tensor) -> Tensor:
+    """`tensor` as sampling keeps its state: fp32, on the CPU. Others have it elsewhere (--gpu-only) or in 16 bits."""
+    return tensor.to("cpu", torch.float32)
 
 
 def _conditioned(state: TokenState, clip: Clip, grid: tuple[int, ...]) -> TokenState:
@@ -185,7 +190,7 @@ def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
     ComfyUI's nodes also deliver one picture for each frame as [F, 1, H, W].
     """
     counts = (1, grid[0], pixel_frames(grid[0]))
-    mask = mask.float()
+    mask = _as_state(mask)
     if mask.ndim == 3:
         mask = mask[None, None]
     elif mask.ndim == 4 and mask.shape[0] != batch and mask.shape[0] in counts:
@@ -211,7 +216,7 @@ def video_mask(mask: Tensor, grid: tuple[int, ...], batch: int = 1) -> Tensor:
 
 def audio_mask(mask: Tensor, length: int, batch: int = 1) -> Tensor:
     """A noise mask [B, 1, T, 1] or [B, T] as [B, 1, T, 1]."""
-    mask = mask.float()
+    mask = _as_state(mask)
     if mask.ndim == 2:
         mask = mask[:, None, :, None]
     sizes = (1, batch), (1,), (1, length), (1,)

@@ -41,20 +41,26 @@ class Package:
 
     def __getattr__(self, attribute: str) -> Any:
         try:
-            # A package may itself import its parts when they are asked for.
-            value = getattr(importlib.import_module(self._name), attribute)
-        except AttributeError:
-            raise
+            module = importlib.import_module(self._name)
         except Exception as error:
-            package = self._name.partition(".")[0]
-            pip, purpose = _PACKAGES[package]
-            raise PackageError(
-                f"the package {package} must be there for {purpose}; importing it failed ({type(error).__name__}: "
-                f"{error}); install it into the Python that runs this: pip install --force-reinstall {pip}"
-            ) from error
+            raise self._broken(error) from error
+        try:
+            value = getattr(module, attribute)
+        except AttributeError:  # there is no such thing in it: no fault of the package
+            raise
+        except Exception as error:  # a package may itself import its parts when they are asked for
+            raise self._broken(error) from error
         # The next time Python finds it without coming here.
         self.__dict__[attribute] = value
         return value
+
+    def _broken(self, error: Exception) -> PackageError:
+        package = self._name.partition(".")[0]
+        pip, purpose = _PACKAGES[package]
+        return PackageError(
+            f"the package {package} must be there for {purpose}; importing it failed ({type(error).__name__}: "
+            f"{error}); install it into the Python that runs this: pip install --force-reinstall {pip}"
+        )
 
 
 if TYPE_CHECKING:

@@ -103,7 +103,9 @@ def read(conditioning: Any, config: ConnectorsConfig) -> Read:
     needs_connectors = is_flagged or is_shared
     tensor = _real_tokens(tensor, options.get("attention_mask"), needs_connectors)
     video, audio = (tensor, tensor) if is_shared else tensor.split(widths, -1)
-    return Read(video, audio, needs_connectors, float(options.get("frame_rate", DEFAULT_FRAME_RATE)))
+    frame_rate = options.get("frame_rate")
+    frame_rate = DEFAULT_FRAME_RATE if frame_rate is None else float(frame_rate)
+    return Read(video, audio, needs_connectors, frame_rate)
 
 
 def _single(conditioning: Any) -> tuple[Tensor, dict[str, Any]]:

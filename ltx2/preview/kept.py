@@ -63,7 +63,7 @@ def _read(path: Path) -> Colours | None:
             raise ValueError("its tensors have other shapes")
     except FileNotFoundError:
         return None
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         logger.warning("the kept colours %s cannot be used (%s); they are computed again", path, error)
         return None
     # A folder that is only read from has no order of use, which matters only where files are written.

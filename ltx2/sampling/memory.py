@@ -16,6 +16,8 @@ from ..tokens import TokenState
 if TYPE_CHECKING:
     from .denoiser import Prompts
 
+# Of what is free: estimates are within 15 %, and libraries want some workspace of their own.
+_USED = 0.85
 _INTERVALS = ("cfg_sigmas", "stg_sigmas", "modality_sigmas")
 States = tuple[TokenState | None, TokenState | None]
 
@@ -66,6 +68,7 @@ def fitted(config: TransformerConfig, given: Forward, dtype: torch.dtype, free: 
         free: None for plenty, as where memory is not told (CPU).
         fixed: whether the number of passes at once is settled.
     """
+    free = None if free is None else int(free * _USED)
     if not (config.text_modulation and config.prompt_modulation):
         keeping = replace(given, keeps_text=True)
         # Without room for it beside a pass, every step makes it anew.

@@ -79,7 +79,7 @@ def resumed(states: States, latents: tuple[Latent | None, Latent | None]) -> Sta
 
 
 def _resumed(state: TokenState, latent: Latent) -> TokenState:
-    samples, run = latent["samples"], _run_of(latent)
+    samples, run = latent["samples"].to(state.latent), _run_of(latent)
     tokens = flatten_video(samples) if samples.ndim == 5 else flatten_audio(samples)
     generated = torch.ones_like(tokens[..., :1])
     if run is not None:

@@ -52,6 +52,13 @@ def test_a_canvas_states_rule_value_and_cure(values, message):
         Canvas(*values)
 
 
+def test_states_are_fp32_whatever_others_keep_latents_in(clip):
+    half = [{**latent, "samples": latent["samples"].half(), "noise_mask": None} for latent in clip]
+    half[0]["noise_mask"] = torch.full((1, 1, 3, 2, 4), 0.5, dtype=torch.float16)
+    video, audio = states_of(*half)
+    assert {tensor.dtype for tensor in (video.latent, video.clean, video.mask, audio.latent)} == {torch.float32}
+
+
 def test_half_size_needs_multiples_of_64():
     with pytest.raises(LTX2Error, match=r"width must be a multiple of 64 when the first stage works at 1/2"):
         empty(Canvas(96, 64, 9, 24.0), 2)
