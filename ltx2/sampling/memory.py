@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .denoiser import Prompts
 
 # Of what is free: estimates are within 15 %, and libraries want some workspace of their own.
-_USED = 0.85
+USED_SHARE = 0.85
 _INTERVALS = ("cfg_sigmas", "stg_sigmas", "modality_sigmas")
 States = tuple[TokenState | None, TokenState | None]
 
@@ -68,7 +68,7 @@ def fitted(config: TransformerConfig, given: Forward, dtype: torch.dtype, free: 
         free: None for plenty, as where memory is not told (CPU).
         fixed: whether the number of passes at once is settled.
     """
-    free = None if free is None else int(free * _USED)
+    free = None if free is None else int(free * USED_SHARE)
     if not (config.text_modulation and config.prompt_modulation):
         keeping = replace(given, keeps_text=True)
         # Without room for it beside a pass, every step makes it anew.
