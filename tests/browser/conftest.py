@@ -28,10 +28,28 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
 SCREENSHOTS = ROOT / "output" / "screenshots"  # not under version control
 NEWEST, OLDEST = "newest", "1.35.9"  # ComfyUI 0.8.0's, which `make test` puts beside the environment
+MODULE = "custom_nodes.comfyui-ltx2"
 DROP = """async ([name, base64]) => {
     const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
     await app.handleFile(new File([bytes], name, { type: 'video/mp4' }));
 }"""
+# A video and a picture take what room a node has in the classic renderer.
+DRAWN = {
+    "classic": """() => app.graph.nodes.map(node => {
+        const [width, height] = node.computeSize();
+        const [x, y] = node.pos;
+        const right = x + (node.videoContainer ? node.size[0] : Math.max(width, node.size[0]));
+        return [x, y - 30, right, y + Math.max(height, node.size[1])];
+    })""",
+    "nodes 2.0": """() => {
+        const { scale, offset } = app.canvas.ds;
+        const { left, top } = app.canvas.canvas.getBoundingClientRect();
+        return [...document.querySelectorAll("[data-node-id]")]
+            .map(element => element.getBoundingClientRect())
+            .map(box => [box.left - left, box.top - top, box.right - left, box.bottom - top])
+            .map(box => box.map((each, axis) => each / scale - offset[axis % 2]));
+    }""",
+}
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +95,7 @@ def object_info(folders):
     with session(folders / "models", folders / "input") as executor:
         infos = {name: cls.GET_NODE_INFO_V1() for name, cls in executor.classes.items()}
     for name, info in infos.items():
-        info["python_module"] = "custom_nodes.comfyui-ltx2" if name.startswith("LTX2_") else "nodes"
+        info["python_module"] = MODULE if name.startswith("LTX2_") else "nodes"
     return infos
 
 
@@ -182,6 +200,15 @@ class Canvas:
         """Drop a file onto the canvas."""
         self.page.evaluate(DROP, [file.name, base64.b64encode(file.read_bytes()).decode()])
 
+    def drawn(self) -> list[tuple[float, float, float, float]]:
+        """Left, top, right and bottom of every node as the renderer draws it, in the graph's units."""
+        return [tuple(box) for box in self.page.evaluate(DRAWN[self.renderer])]
+
+    def boxes_of_groups(self) -> list[tuple[float, float, float, float]]:
+        """Left, top, right and bottom of every group."""
+        boxes = self.page.evaluate("() => app.graph.groups.map(group => [...group.pos, ...group.size])")
+        return [(x, y, x + width, y + height) for x, y, width, height in boxes]
+
     def shown_problems(self) -> list[str]:
         """Texts of dialogs and messages."""
         texts = self.page.evaluate(
@@ -255,8 +282,8 @@ def run_canvas(request, serve, runner, open_canvas) -> Iterator[Canvas]:
     folders = runner.host.folders
     served = {"input": folders.input, "output": folders.output, "temp": folders.temp}
     infos = runner.object_info()
-    for info in infos.values():
-        info["python_module"] = "nodes"
+    for name, info in infos.items():
+        info["python_module"] = MODULE if name.startswith("LTX2_") else "nodes"
     with serve(static_folder(request.param.frontend), ROOT, served, infos, runner.queue) as server:
         runner.send, runner.send_bytes = server.send, server.send_bytes
         canvas = open_canvas(server, request.param)

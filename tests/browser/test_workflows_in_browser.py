@@ -56,31 +56,11 @@ def test_it_opens_without_complaint_as_the_graph_of_its_twin(canvas, file):
     assert plain(canvas.prompt()) == plain(twin)
 
 
-def drawn(canvas):
-    """Left, top, right and bottom of every node as the renderer draws it, in the graph's units."""
-    if canvas.renderer == "classic":
-        return canvas.page.evaluate(
-            "() => app.graph.nodes.map(n => { const [w, h] = n.computeSize(); const [x, y] = n.pos;"
-            " return [x, y - 30, x + (n.videoContainer ? n.size[0] : Math.max(w, n.size[0])),"
-            " y + Math.max(h, n.size[1])] })"
-        )
-    return canvas.page.evaluate(
-        "() => { const { scale, offset } = app.canvas.ds; const { left, top } = app.canvas.canvas"
-        ".getBoundingClientRect(); return [...document.querySelectorAll('[data-node-id]')]"
-        ".map(e => e.getBoundingClientRect()).map(r => [r.left - left, r.top - top, r.right - left, r.bottom - top]"
-        ".map((each, axis) => each / scale - offset[axis % 2])) }"
-    )
-
-
 def test_nodes_stay_apart_and_in_their_groups_as_they_are_drawn(canvas, file):
-    workflow = json.loads(file.read_text())
-    boxes = drawn(canvas)
-    assert len(boxes) == len(workflow["nodes"])
+    boxes, groups = canvas.drawn(), canvas.boxes_of_groups()
+    assert len(boxes) == len(json.loads(file.read_text())["nodes"])
     for a, b in combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1], f"{a} and {b} overlap"
-    groups = [
-        (x, y, x + width, y + height) for x, y, width, height in (each["bounding"] for each in workflow["groups"])
-    ]
     for box in boxes:
         assert sum(g[0] < box[0] and g[1] < box[1] and box[2] < g[2] and box[3] < g[3] for g in groups) == 1, box
 

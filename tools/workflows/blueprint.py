@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from .sheet import NAMESPACE, WIDGET, Node, Output, Sheet
+from .sheet import NAMESPACE, WIDGET, Node, Output, Sheet, node_document
 
 INPUT_NODE, OUTPUT_NODE = -10, -20  # ids of the boundary
 BOUNDARY_WIDTH, BOUNDARY_GAP, SLOT = 120, 180, 20
@@ -99,7 +99,7 @@ def _slots(node: Node) -> list[str]:
 
 
 def _node(node: Node, links: _Links) -> dict[str, Any]:
-    plain = Sheet._node(node, {(node.id, name): 0 for name in node.links}, [])
+    plain = node_document(node, {(node.id, name): 0 for name in node.links}, [])
     plain["inputs"] = [
         {"name": name, "type": node.inputs[name][0]}
         | ({"widget": {"name": name}} if name in node.widgets else {})

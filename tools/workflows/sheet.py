@@ -22,11 +22,13 @@ ADVANCED = 30
 TOP = 60  # of a group's title and what is free below it
 BAND_GAP = 30
 NOTE_LETTER, NOTE_ROW, NOTE_PARAGRAPH = 5.5, 17, 8  # the newer renderer shows all of a note, whatever its height
+NOTE_SPACE = 80  # below a note: some of the newer renderer's releases put more between its paragraphs
 NAMESPACE = uuid.UUID("5b1c4a0e-6a52-4a7e-9d4b-2f1f4b6f2a10")
 VIEW = 0.65  # how large it opens; the classic renderer leaves texts out below 0.6
-# Heights of the panels that web/js puts on nodes, and of that on a node that has run.
+# Heights of the panels that web/js puts on nodes; of that on a node that has run, and of its preview.
 PANELS = {"LTX2_Canvas": 168, "LTX2_ApplyGuides": 152}
-PANELS_AFTER = {"LTX2_Sample": 166}
+PREVIEW = 210
+SHOWN_AFTER = {"LTX2_Sample": 166 + PREVIEW}
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -120,7 +122,7 @@ class Sheet:
         **look: Any,
     ) -> Node:
         """Add a node. `values` are the widgets that differ from their defaults, `look` is the rest of Node."""
-        look = {"extra_height": PANELS.get(type_, 0), "space": PANELS_AFTER.get(type_, 0), **look}
+        look = {"extra_height": PANELS.get(type_, 0), "space": SHOWN_AFTER.get(type_, 0), **look}
         node = Node(len(self.nodes) + 1, self.object_info[type_], title, dict(links or {}), dict(values or {}), **look)
         unknown = (set(node.links) | set(node.values)) - set(node.inputs)
         if unknown:
@@ -142,7 +144,7 @@ class Sheet:
                 width = right - left - 2 * BORDER
                 size = [width, _note_height(note, width)]
                 self.note = {"pos": [BORDER, bottom], "size": size, "text": note}
-                bottom += size[1]
+                bottom += size[1] + NOTE_SPACE
             bounding = [left, 0, right - left, bottom + FOOT]
             shown = {"color": "#3f789e", "font_size": 24, "flags": {}}
             self.groups.append({"id": index + 1, "title": title, "bounding": bounding, **shown})
@@ -156,7 +158,7 @@ class Sheet:
             for node, name in self._linked()
             for source in [node.links[name]]
         ]
-        nodes = [self._node(node, ids, links) for node in self.nodes]
+        nodes = [node_document(node, ids, links) for node in self.nodes]
         note = self._note(len(nodes) + 1)
         return {
             "id": str(uuid.uuid5(NAMESPACE, self.name)),
@@ -173,33 +175,6 @@ class Sheet:
 
     def _linked(self) -> list[tuple[Node, str]]:
         return [(node, name) for node in self.nodes for name in node.links]
-
-    @staticmethod
-    def _node(node: Node, ids: Mapping[tuple[int, str], int], links: Sequence[Sequence]) -> dict[str, Any]:
-        id_ = node.info["name"]
-        properties = {"Node name for S&R": id_, "cnr_id": "comfyui-ltx2" if id_.startswith("LTX2_") else "comfy-core"}
-        if node.models:
-            properties["models"] = list(node.models)
-        outputs = [
-            {"name": name, "type": type_, "links": [x[0] for x in links if x[1:3] == [node.id, slot]] or None}
-            for slot, (name, type_) in enumerate(zip(node.info["output_name"], node.info["output"], strict=True))
-        ]
-        return {
-            "id": node.id,
-            "type": id_,
-            "pos": list(node.position),
-            "size": [node.width, node.height],
-            "flags": {},
-            "order": node.id - 1,
-            "mode": 0,
-            "title": node.title,
-            "inputs": [
-                {"name": name, "type": source.type, "link": ids[node.id, name]} for name, source in node.links.items()
-            ],
-            "outputs": outputs,
-            "properties": properties,
-            "widgets_values": node.widgets_values,
-        }
 
     def _note(self, id_: int) -> dict[str, Any]:
         return {
@@ -218,6 +193,39 @@ class Sheet:
             "color": "#432",
             "bgcolor": "#653",
         }
+
+
+def node_document(node: Node, ids: Mapping[tuple[int, str], int], links: Sequence[Sequence]) -> dict[str, Any]:
+    """A node in the UI format.
+
+    Args:
+        ids: {(id of a node, name of its input): id of the link into it}.
+        links: the graph's links, each [id, from node, from slot, to node, to slot, type].
+    """
+    id_ = node.info["name"]
+    properties = {"Node name for S&R": id_, "cnr_id": "comfyui-ltx2" if id_.startswith("LTX2_") else "comfy-core"}
+    if node.models:
+        properties["models"] = list(node.models)
+    outputs = [
+        {"name": name, "type": type_, "links": [x[0] for x in links if x[1:3] == [node.id, slot]] or None}
+        for slot, (name, type_) in enumerate(zip(node.info["output_name"], node.info["output"], strict=True))
+    ]
+    return {
+        "id": node.id,
+        "type": id_,
+        "pos": list(node.position),
+        "size": [node.width, node.height],
+        "flags": {},
+        "order": node.id - 1,
+        "mode": 0,
+        "title": node.title,
+        "inputs": [
+            {"name": name, "type": source.type, "link": ids[node.id, name]} for name, source in node.links.items()
+        ],
+        "outputs": outputs,
+        "properties": properties,
+        "widgets_values": node.widgets_values,
+    }
 
 
 def _height(column: Sequence[Node]) -> int:

@@ -16,7 +16,7 @@ PROMPT = (
 )
 WIDE = 370  # of nodes that show texts or pictures
 LETTER, LABEL = 7, 130  # of a widget that shows a file's name: the newer renderer cuts what does not fit
-PREVIEW = 300  # free below nodes that show a video
+PREVIEW = 380  # free below nodes that show a video: room for one that is as high as wide
 PICTURE = 330  # of a node that shows a picture
 HINTS = (
     "**Prompt**: say what is seen and what is heard, in plain sentences.",
