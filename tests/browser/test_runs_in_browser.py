@@ -41,6 +41,23 @@ def click_run(canvas):
     canvas.page.get_by_role("button", name="Run", exact=True).first.click()
 
 
+def loose(canvas):
+    """Boxes of nodes that lie in no group, or over another node."""
+    boxes, groups = canvas.drawn(), canvas.boxes_of_groups()
+
+    def inside(a, b):
+        return b[0] < a[0] and b[1] < a[1] and a[2] < b[2] and a[3] < b[3]
+
+    def meet(a, b):
+        return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+    return [
+        a
+        for a in boxes
+        if not any(inside(a, group) for group in groups) or any(meet(a, b) for b in boxes if b is not a)
+    ]
+
+
 def test_it_shows_progress_then_a_preview_then_the_video_which_holds_the_graph(canvas, runner):
     page, sampler, saver = canvas.page, *(canvas.page.evaluate(ID, title) for title in ("Stage 1 Sample", "Save Video"))
     before = canvas.prompt()
@@ -57,6 +74,7 @@ def test_it_shows_progress_then_a_preview_then_the_video_which_holds_the_graph(c
     runner.go_on()
     page.wait_for_function(f"id => ({VIDEO[canvas.renderer]})(id) === 64", arg=saver)
     canvas.screenshot("Run, done")
+    assert loose(canvas) == []
     assert page.evaluate("() => app.graph.nodes.filter(node => node.progress > 0).length") == 0
     assert canvas.errors == []
     assert not set(canvas.shown_problems()) - {"Job queued"}
