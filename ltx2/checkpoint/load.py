@@ -46,8 +46,8 @@ class InMemory:
         return self._tensors[key]
 
 
-#: Called between two weights; raises where the user has cancelled.
-Check = Callable[[], None]
+#: Called with (units done, units in all) before each weight; raises where the user has cancelled.
+Check = Callable[[int, int], None]
 
 #: (our parameter name, tensor from the file) -> the tensor to use; LoRAs merge here, weight by weight.
 Transform = Callable[[str, Tensor], Tensor]
@@ -59,7 +59,7 @@ def on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
         return factory().eval().requires_grad_(False)
 
 
-def no_check() -> None:
+def no_check(_done: int, _total: int) -> None:
     """For whoever cannot be cancelled."""
 
 
@@ -105,10 +105,14 @@ def build(
 ) -> ModuleT:
     """The network that `factory` makes, filled from `source`: mapped weights in the file's dtype, cast at use."""
     network = on_meta(factory)
-    for name, key in audit(network, table, source).items():
-        check()
+    found = audit(network, table, source)
+    sizes = {name: tensor.numel() for name, tensor in network.state_dict().items()}
+    done, total = 0, sum(sizes.values())
+    for name, key in found.items():
+        check(done, total)
         tensor = source.read(key)
         assign(network, name, transform(name, tensor) if transform else tensor)
+        done += sizes[name]
     return cast_at_use(network)
 
 

@@ -120,8 +120,8 @@ class Restack:
         if differing.merged:
             source = self.source()
             keys, _ = self.table.select(source.shapes())
-            for name in differing.merged:
-                check()
+            for number, name in enumerate(differing.merged):
+                check(number, len(differing.merged))
                 assign(part, name, self.new(name, source.read(keys[name])))
         put_beside_layers(part, self.new, differing.beside)
         for name in differing.scales:

@@ -14,6 +14,7 @@ from ...ltx2.precision.low_rank import bytes_beside
 from ...ltx2.recipe import Lease, Recipe
 from . import current
 from .checks import check_within
+from .long_load import long_load
 
 logger = logging.getLogger("ltx2")
 
@@ -105,7 +106,8 @@ class NetworkCache:
         del self._residents[recipe.kind]
         try:
             if restack.moves_weights(resident.network):
-                resident.handle.change(partial(restack, check=host.check_cancelled))
+                with long_load(f"changing LoRAs to {recipe!r}", host.check_cancelled) as check:
+                    resident.handle.change(partial(restack, check=check))
             else:
                 restack(resident.network)
         except BaseException:
@@ -118,7 +120,8 @@ class NetworkCache:
         host = current()
         host.check_cancelled()
         logger.info("loading %r", recipe)
-        network = recipe.build(check=host.check_cancelled)
+        with long_load(f"loading {recipe!r}", host.check_cancelled) as check:
+            network = recipe.build(check=check)
         check_within(network)
         num_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
         handle = host.hold(network, num_bytes, _PARTS.get(recipe.kind, ""))

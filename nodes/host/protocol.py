@@ -89,6 +89,10 @@ class Host(Protocol):
         """
         ...
 
+    def status(self, text: str) -> None:
+        """Show what the node that runs does now, where no step can be counted."""
+        ...
+
     def check_cancelled(self) -> None:
         """Raise the host's interrupt when the user has cancelled."""
         ...

@@ -142,6 +142,41 @@ def test_vaes_compute_on_the_processor_where_the_user_says_so(in_comfyui):
     }
 
 
+def test_a_long_load_is_told_to_the_browser(in_comfyui):
+    """In the server's own words; what it hands on is kept here instead of sent."""
+    answer = in_comfyui("""
+        sys.modules.pop("utils", None)
+        sys.path.insert(0, values["comfyui"])
+        import utils.install_util  # as main.py does: later another utils is in front
+        import comfy.model_management as management
+        from comfy_execution.utils import CurrentNodeContext
+        from server import BinaryEventTypes, PromptServer
+        sent, PromptServer.instance = [], object.__new__(PromptServer)
+        PromptServer.instance.send_sync = lambda event, data, sid=None: sent.append((event, data))
+        management.get_torch_device = lambda: torch.device("meta")
+        management.get_free_memory = lambda device=None, torch_free_too=False: (1e12, 0) if torch_free_too else 1e12
+        long_load = pack("nodes.host.long_load")
+        long_load._QUIET_SECONDS = long_load._SECONDS_BETWEEN = 0
+        recipe = pack("ltx2.recipe").VideoVAERecipe.open(next((models / "checkpoints").glob("*distilled*")))
+        borrow = pack("nodes.host.networks").borrow
+        with torch.inference_mode():
+            host.status("no node runs")
+            with CurrentNodeContext("prompt", "7"):
+                borrow(recipe)
+        assert {event for event, _ in sent} == {BinaryEventTypes.TEXT}
+        assert {data[:5] for _, data in sent} == {b"\\0\\0\\0\\x017"}
+        answer = [data[5:].decode() for _, data in sent]
+    """)
+    assert answer[0].startswith("loading <LTX-2 video VAE ")
+    assert answer[0].endswith(" 0 %")
+    moving = [text for text in answer if text.startswith("moving VideoVAE to meta")]
+    percents = [int(text.split()[-2]) for text in moving if text.endswith(" %")]
+    assert percents == sorted(percents)
+    assert percents[0] == 0
+    assert 50 < percents[-1] <= 100
+    assert moving[-1] == "moving VideoVAE to meta: 0 s"
+
+
 def test_a_server_with_flags_runs(start_server, small_prompt):
     server = start_server("--bf16-unet", "--fp32-vae", "--bf16-text-enc", "--disable-smart-memory")
     ran = server.run(small_prompt(DISTILLED))

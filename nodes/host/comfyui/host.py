@@ -14,6 +14,7 @@ import torch
 from comfy.cli_args import args
 from comfy.utils import ProgressBar
 from comfy_api.latest import InputImpl, io, ui
+from comfy_execution.utils import get_executing_context
 
 from ....ltx2.preview.colours import Colours
 from ..out_of_memory import is_out_of_memory
@@ -77,6 +78,13 @@ class ComfyHost:
 
     def previewer(self, colours: Callable[[], Colours | None]) -> Callable[[torch.Tensor], None] | None:
         return previews.previewer(self._progress.show, colours, self.device())
+
+    def status(self, text: str) -> None:
+        """Shown under the node's widgets; nowhere while no node runs."""
+        if (context := get_executing_context()) is not None:
+            from server import PromptServer  # not at the top: without a server there may be no such module
+
+            PromptServer.instance.send_progress_text(text, context.node_id)
 
     def check_cancelled(self) -> None:
         management.throw_exception_if_processing_interrupted()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import comfy.model_management as management
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import nn
+
+from ..long_load import long_load
 
 
 class Place(NamedTuple):
@@ -19,11 +22,17 @@ class Place(NamedTuple):
     tensor: torch.Tensor
 
 
+def _only_check(_moved: int, _total: int) -> None:
+    management.throw_exception_if_processing_interrupted()
+
+
 class MappedPatcher(ModelPatcher):
     """A ModelPatcher whose eviction puts the memory-mapped weights back instead of copying them off the device."""
 
     #: By full name, the places with the tensors in the mapped file; empty where weights never leave them.
     home: Mapping[str, Place] = {}
+    _moved = 0  # bytes
+    _on_weight: Callable[[int, int], None] = staticmethod(_only_check)
 
     @classmethod
     def around(cls, network: nn.Module, device: torch.device | None = None) -> MappedPatcher:
@@ -43,14 +52,26 @@ class MappedPatcher(ModelPatcher):
             # `data` is what ComfyUI exchanges when it moves a parameter; a detached view keeps the mapped one.
             self.home = {key: one._replace(tensor=one.tensor.detach()) for key, one in _places(self.model)}
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Inside, the user sees how much of the network has been moved, if that takes long."""
+        words = f"moving {type(self.model).__name__} to {self.load_device}"
+        with long_load(words, management.throw_exception_if_processing_interrupted) as self._on_weight:
+            self._moved = self.loaded_size()
+            try:
+                yield
+            finally:
+                del self._on_weight
+
     def patch_weight_to_device(self, key: str, device_to: Any = None, *args: Any, **options: Any) -> Any:
         """Move one weight, as ComfyUI asks before it moves whole layers, for there can be cancelled between two."""
-        management.throw_exception_if_processing_interrupted()
+        self._on_weight(self._moved, self.model_size())
         result = super().patch_weight_to_device(key, device_to, *args, **options)
         if device_to is not None:
             path, _, name = key.rpartition(".")
             tensors = self.model.get_submodule(path)._parameters
             tensors[name] = _like(tensors[name], tensors[name].to(device_to))
+            self._moved += tensors[name].nbytes
         return result
 
     def pin_weight_to_device(self, key: str) -> None:
@@ -111,9 +132,12 @@ def load_together(held: Sequence[HeldNetwork], activation_bytes: int) -> None:
     """
     patchers = [each.patcher for each in held]
     try:
-        management.load_models_gpu(patchers, memory_required=activation_bytes)
-        for patcher in patchers:
-            patcher.move_the_rest()
+        with ExitStack() as told:
+            for patcher in patchers:
+                told.enter_context(patcher.telling())
+            management.load_models_gpu(patchers, memory_required=activation_bytes)
+            for patcher in patchers:
+                patcher.move_the_rest()
     except BaseException:
         for patcher in patchers:
             patcher.detach()

@@ -114,6 +114,9 @@ class HeadlessHost:
             return None
         return lambda x0: on_preview(sheet(fitted(x0[:1])[0], _PREVIEW_SIDE))
 
+    def status(self, text: str) -> None:
+        self.progress_lines.status(text)
+
     def check_cancelled(self) -> None:
         self.cancellation.check()
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ..long_load import long_load
+
 
 class HeldNetwork:
     """A ready network; `load` brings it to the device, `release` takes it off."""
@@ -29,12 +31,15 @@ class HeldNetwork:
             return
         moved, self._copies = self._copies, {}  # tensors that modules share are moved once
         try:
-            for tensors, name, tensor in self._places():
-                self._memory.check()
-                if id(tensor) not in moved:
-                    moved[id(tensor)] = _on(device, tensor)
-                self._home.append((tensors, name, tensor))
-                tensors[name] = moved[id(tensor)]
+            with long_load(f"moving {type(self._network).__name__} to {device}", self._memory.check) as on_weight:
+                done = 0
+                for tensors, name, tensor in self._places():
+                    on_weight(done, self._num_bytes)
+                    if id(tensor) not in moved:
+                        moved[id(tensor)] = _on(device, tensor)
+                        done += tensor.nbytes
+                    self._home.append((tensors, name, tensor))
+                    tensors[name] = moved[id(tensor)]
         except BaseException:
             self.unload()  # a half that is there is of no use, and would be taken for the whole
             raise

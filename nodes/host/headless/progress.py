@@ -83,6 +83,12 @@ class Progress:
         finally:
             self._close_line()
 
+    def status(self, text: str) -> None:
+        """What the node that runs does before it can count steps."""
+        if (now := time.monotonic()) >= self._redraw_at:
+            self._redraw_at = now + (REDRAW_SECONDS if self._is_terminal else REPORT_SECONDS)
+            self._draw(f"    {text}", is_report=True)
+
     def _draw(self, text: str, *, is_report: bool = False) -> None:
         """A line that the next one overwrites; no terminal gets it only as a report."""
         if self._is_terminal:
