@@ -29,6 +29,12 @@ VIEW = 0.65  # how large it opens; the classic renderer leaves texts out below 0
 PANELS = {"LTX2_Canvas": 168, "LTX2_ApplyGuides": 152}
 PREVIEW = 210
 SHOWN_AFTER = {"LTX2_Sample": 166 + PREVIEW}
+STATUS = 66  # a line of text on a node that loads for long
+LOADING = {
+    *("LTX2_EncodePrompt", "LTX2_NegativePrompt", "LTX2_EnhancePrompt", "LTX2_EncodeVideo", "LTX2_EncodeAudio"),
+    *("LTX2_ApplyGuides", "LTX2_VideoReference", "LTX2_AudioReference", "LTX2_Sample", "LTX2_UpsampleLatent"),
+    *("LTX2_DecodeVideo", "LTX2_DecodeAudio"),
+}
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -95,7 +101,7 @@ class Node:
         """Height that is kept free for the node: with its title, and with what comes below it."""
         # The newer renderer hides advanced widgets, and puts a row below the node that shows them.
         footer = ADVANCED if any(options.get("advanced") for options in self.widgets.values()) else 0
-        return TITLE + self.height + max(self.space, footer)
+        return TITLE + self.height + self.space + footer
 
 
 @dataclass(eq=False)
@@ -122,7 +128,7 @@ class Sheet:
         **look: Any,
     ) -> Node:
         """Add a node. `values` are the widgets that differ from their defaults, `look` is the rest of Node."""
-        look = {"extra_height": PANELS.get(type_, 0), "space": SHOWN_AFTER.get(type_, 0), **look}
+        look = {"extra_height": PANELS.get(type_, 0), "space": _space(type_), **look}
         node = Node(len(self.nodes) + 1, self.object_info[type_], title, dict(links or {}), dict(values or {}), **look)
         unknown = (set(node.links) | set(node.values)) - set(node.inputs)
         if unknown:
@@ -226,6 +232,11 @@ def node_document(node: Node, ids: Mapping[tuple[int, str], int], links: Sequenc
         "properties": properties,
         "widgets_values": node.widgets_values,
     }
+
+
+def _space(type_: str) -> int:
+    """Height that a node takes below its own, at most, once it has run."""
+    return SHOWN_AFTER.get(type_, 0) + (STATUS if type_ in LOADING else 0)
 
 
 def _height(column: Sequence[Node]) -> int:
