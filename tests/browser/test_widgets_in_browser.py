@@ -53,7 +53,9 @@ def ids(canvas):
     """The graph above, open; the ids of its nodes."""
     canvas.errors.clear()
     ids = canvas.page.evaluate(GRAPH)
-    canvas.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    # Said and not fitted: some frontends move there over time, and end where the graph before was.
+    canvas.page.evaluate("() => { Object.assign(app.canvas.ds, { scale: 1.2, offset: [200, 200] }) }")
+    canvas.page.evaluate("() => app.canvas.setDirty(true, true)")
     canvas.page.wait_for_timeout(2 * LOOK)
     yield ids
     assert canvas.errors == []
@@ -186,12 +188,15 @@ def test_the_timeline_looks_through_subgraphs(canvas, ids, inside):
         if (nodes.includes(apply)) app.canvas.setGraph(subgraph)
     }"""
     canvas.page.evaluate(script, [[int(ids[key]) for key in inside], int(ids["apply"])])
-    canvas.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    # Said and not fitted: some frontends move there over time, and end where the graph before was.
+    canvas.page.evaluate("() => { Object.assign(app.canvas.ds, { scale: 1.2, offset: [200, 200] }) }")
+    canvas.page.evaluate("() => app.canvas.setDirty(true, true)")
     canvas.page.wait_for_timeout(3 * LOOK)
     shown = panel(canvas, "guides").filter(visible=True)
     assert shown.get_by_role("slider").all_inner_texts() == ["0", "60", "88"]
     assert "121 frames, 5.04 s" in shown.inner_text()
-    canvas.page.evaluate("() => app.canvas.setGraph(app.rootGraph)")
+    # Older releases tell nodes inside a subgraph nothing when the graph around it goes: their panels would stay.
+    canvas.start()
 
 
 def test_a_report_appears_after_a_run(canvas, ids):
