@@ -109,7 +109,7 @@ def test_large_pictures_are_encoded_in_tiles(node, pack, vae, monkeypatch):
         return out["ltx2"].conditions[0].latent
 
     whole = applied()
-    monkeypatch.setattr(pack("ltx2.runtime.tiling"), "_DEFAULT_TILE_VOLUME", 2 * 64 * 256)
+    monkeypatch.setattr(pack("ltx2.runtime.tiling"), "_DEFAULT_TILE_VOLUME", 64 * 256)
     tiled = applied()
     assert tiled.shape == whole.shape == (1, 128, 1, 2, 10)
     assert not tiled.requires_grad
