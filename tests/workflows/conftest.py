@@ -118,11 +118,8 @@ def output_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def executor_of(headless, object_info, tiny_models, input_folder, output_folder):
-    """`executor_of("2.3")` runs graphs on that release's tiny set; it keeps networks from test to test.
-
-    A process has one host, the last that was opened: the one behind `object_info` has to come before.
-    """
+def executor_of(headless, tiny_models, input_folder, output_folder):
+    """`executor_of("2.3")` runs graphs on that release's tiny set; it keeps networks from test to test."""
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ....ltx2.errors import LTX2Error
+from .. import use
 from ..graph.problems import GraphError, node_label, node_title
 from ..graph.schemas import NodeInfo, is_link, node_infos
 from ..out_of_memory import clear_frames
@@ -53,7 +54,10 @@ class Result:
 
 
 class Executor:
-    """Runs graphs of these node classes on a host. Results of unchanged nodes are reused from run to run."""
+    """Runs graphs of these node classes on a host. Results of unchanged nodes are reused from run to run.
+
+    Nodes ask for the host of the process: whatever is asked of an executor makes it this one.
+    """
 
     def __init__(self, host: HeadlessHost, classes: Iterable[type[ComfyNode]]):
         self._host = host
@@ -62,6 +66,7 @@ class Executor:
 
     def infos(self) -> dict[str, NodeInfo]:
         """The node classes as conversion and validation know them; read afresh, as combo boxes list files."""
+        use(self._host)
         return node_infos(self.classes.values())
 
     def validate(self, prompt: Mapping[str, Any]) -> Plan:
