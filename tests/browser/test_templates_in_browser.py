@@ -23,6 +23,7 @@ FOLLOWED = """() => {
 
 def test_every_workflow_is_listed_with_title_and_thumbnail_and_opens(canvas):
     page = canvas.page
+    canvas.start()  # messages of what was opened before would stay
     canvas.errors.clear()
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     dialog = page.get_by_role("dialog")

@@ -79,6 +79,13 @@ def test_a_graph_gives_its_outputs(executor):
     assert result.executed == ("1", "2", "3", "4")
 
 
+def test_it_makes_its_host_that_of_the_process(pack, executor, host):
+    others = pack("nodes.host.headless.host").HeadlessHost()
+    pack("nodes.host").use(others)
+    executor.run(graph())
+    assert pack("nodes.host").current() is host
+
+
 def test_unchanged_nodes_are_not_run_again(executor, nodes):
     executor.run(graph())
     assert executor.run(graph()).executed == ()
