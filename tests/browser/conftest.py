@@ -176,10 +176,17 @@ class Canvas:
         self.page.goto(self.server.url)
         self.page.wait_for_function("() => window.app?.extensionManager && app.graph && app.canvas", timeout=90_000)
         self.page.wait_for_function("() => 'LTX2_Sample' in LiteGraph.registered_node_types", timeout=90_000)
-        self.page.wait_for_timeout(1000)
-        # Older releases open ComfyUI's default workflow first, and complain of its nodes, which this server has not.
-        self.page.keyboard.press("Escape")
-        self.page.wait_for_function("() => !document.querySelector('[role=dialog]')")
+        # Older releases open ComfyUI's default workflow first, and complain of its nodes, which this server has not: at
+        # some time, in a dialog that only closes once it is there.
+        calm = 0
+        for _ in range(240):
+            self.page.wait_for_timeout(250)
+            calm = 0 if self.page.locator("[role=dialog]").count() else calm + 1
+            if calm == 6:
+                return
+            if not calm:
+                self.page.keyboard.press("Escape")
+        raise AssertionError("a dialog stays open")
 
     def open(self, workflow: dict[str, Any]) -> None:
         """Load a workflow as if it had been chosen from the templates, and show all of it."""
