@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # MKL's exp differs in the last bit from processor to processor, and timesteps multiply it by 1000. The fixtures were
 # made on its common code path; with this setting, which MKL reads when it starts, every processor takes that path.
@@ -128,6 +130,22 @@ def chromium():
         browser = driver.chromium.launch(executable_path=program, headless=True, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def open_search() -> Callable[[Any, tuple[int, int]], None]:
+    """`open_search(page, place)` double clicks an empty place of the canvas until the search for nodes has opened."""
+
+    def double_click(page: Any, place: tuple[int, int]) -> None:
+        for attempt in range(1, 9):  # a page that is slow between the two clicks sees two single ones
+            page.mouse.dblclick(*place)
+            for _ in range(5 * attempt):
+                page.wait_for_timeout(200)
+                if page.evaluate("() => document.activeElement.tagName === 'INPUT'"):
+                    return
+        raise AssertionError("double clicks open no search")
+
+    return double_click
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -29,13 +29,12 @@ VIDEOS = "() => app.graph.nodes.at(-1).videoContainer || document.querySelector(
 
 
 @pytest.fixture
-def canvas(run_canvas):
+def canvas(run_canvas, open_search):
     """An empty canvas with the blueprint's node, found by search and placed by a click."""
     page = run_canvas.page
     page.evaluate("() => app.graph.clear()")
     run_canvas.errors.clear()
-    page.mouse.dblclick(*FREE)
-    page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
+    open_search(page, FREE)
     page.keyboard.type(FILE.stem)
     page.wait_for_function("name => document.body.innerText.includes(name)", arg=FILE.stem)
     run_canvas.screenshot("Blueprint, search")

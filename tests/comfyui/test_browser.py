@@ -146,11 +146,10 @@ def test_a_template_opens_runs_and_shows_all_there_is_to_see(page, previewing):
     assert "Traceback" not in previewing.log()
 
 
-def test_the_blueprint_is_found_runs_and_comes_back(page, previewing):
+def test_the_blueprint_is_found_runs_and_comes_back(page, previewing, open_search):
     prefix = f"blueprint/{page.look}"
     page.evaluate("() => app.graph.clear()")
-    page.mouse.dblclick(*SEARCH)
-    page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
+    open_search(page, SEARCH)
     page.keyboard.type(BLUEPRINT)
     page.wait_for_function("name => document.body.innerText.includes(name)", arg=BLUEPRINT)
     page.wait_for_timeout(1000)
