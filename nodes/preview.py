@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..ltx2.errors import LTX2Error
 from ..ltx2.preview.colours import CLIPS, GRID, Colours, fit
-from ..ltx2.preview.kept import KeptColours
+from ..ltx2.preview.kept import kept_colours
 from ..ltx2.recipe import TransformerRecipe, VideoVAERecipe
 from ..ltx2.runtime.estimates import decode_bytes
 from .computation import Computation
@@ -53,8 +53,8 @@ def _colours(
 ) -> Colours | None:
     file = transformer.file if video_vae is None else video_vae.file
     try:
-        kept = KeptColours(current().cache_folder() / "previews")
-        return kept.colours(file, lambda: _fitted(computation, video_vae or VideoVAERecipe.open(file.path)))
+        folder = current().cache_folder() / "previews"
+        return kept_colours(folder, file, lambda: _fitted(computation, video_vae or VideoVAERecipe.open(file.path)))
     except _FAILURES as error:
         _tell_once(f"no preview while sampling: {error}; connect a video VAE to LTX-2 Sample where its file has none")
         return None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..ltx2.geometry import MAX_SEED
 from ..ltx2.prompting.chat import MAX_QUESTION
-from ..ltx2.prompting.embedding_cache import EmbeddingCache, files_are_as_chosen, key_of
+from ..ltx2.prompting.embedding_cache import kept_contexts, key_of
 from ..ltx2.prompting.enhance import enhance
 from ..ltx2.prompting.generate import Sampling
 from ..ltx2.prompting.negative import NEGATIVE_PROMPT
@@ -52,9 +52,8 @@ def _encoded(text_encoder: Any, text: str, cache: bool) -> Context:
     with computation:
         computation.on_step(0, 1)
         if cache:
-            kept = EmbeddingCache(current().cache_folder() / "prompts")
-            key = key_of(text_encoder, text, device, dtype)
-            video, audio = kept.contexts(key, compute, lambda: files_are_as_chosen(text_encoder))
+            folder, key = current().cache_folder() / "prompts", key_of(text_encoder, text, device, dtype)
+            video, audio = kept_contexts(folder, key, text_encoder, compute)
         else:
             video, audio = compute()
         computation.on_step(1, 1)
