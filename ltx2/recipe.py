@@ -21,7 +21,7 @@ from .checkpoint.load import Check, audit, build, no_check, on_meta
 from .checkpoint.lora import Lora
 from .checkpoint.lora_metadata import reference_scale
 from .checkpoint.lora_report import report
-from .checkpoint.lora_stack import LoraStack, Restack, StackedLora, put_beside_layers
+from .checkpoint.lora_stack import Change, LoraStack, Restack, StackedLora, put_beside_layers
 from .checkpoint.lora_use import LoraUse, block_range
 from .checkpoint.reader import Checkpoint
 from .checkpoint.release import release_of, require_component, section_of
@@ -41,6 +41,7 @@ from .networks.transformer.model import Transformer
 from .networks.upsampler import Upsampler
 from .networks.video_vae.model import VideoVAE
 from .networks.vocoder.model import Vocoder
+from .placement import Placement
 
 logger = logging.getLogger("ltx2")
 
@@ -100,6 +101,7 @@ class Recipe:
     Attributes:
         release: "2.0", "2.3", "2.5", or "any".
         loras: in the order in which they were added.
+        placement: where its weights are while it computes; None leaves that to the host.
     """
 
     kind: ClassVar[str] = "network"
@@ -109,6 +111,7 @@ class Recipe:
     release: str
     loras: tuple[LoraEntry, ...] = ()
     lease: Lease | None = field(default_factory=Lease, compare=False)
+    placement: Placement | None = None
 
     def __repr__(self) -> str:
         extra = f" + {len(self.loras)} LoRA" if self.loras else ""
@@ -118,10 +121,11 @@ class Recipe:
         """An equal recipe that keeps nothing alive."""
         return replace(self, lease=None)
 
-    def build(self, check: Check = no_check) -> nn.Module:
+    def build(self, check: Check = no_check, merge_later: str = "") -> nn.Module:
         """The network, its weights mapped from the file and its LoRAs merged or beside them.
 
-        `check` is called between two weights.
+        `check` is called between two weights. Into weights whose names begin with `merge_later` nothing is merged: that
+        is for whoever streams them.
         """
         raise NotImplementedError
 
@@ -155,9 +159,10 @@ class _SingleNetwork(Recipe):
         audit(on_meta(lambda: cls.network(config)), cls.table, checkpoint)
         return cls(FileId.of(path), config, release_of(checkpoint, cls.table))
 
-    def build(self, check: Check = no_check) -> nn.Module:
+    def build(self, check: Check = no_check, merge_later: str = "") -> nn.Module:
         stack, source = self._stack(), Checkpoint.open(self.file.path)
-        network = build(lambda: type(self).network(self.config), self.table, source, stack, check)
+        transform = stack.leaving(merge_later) if merge_later else stack
+        network = build(lambda: type(self).network(self.config), self.table, source, transform, check)
         put_beside_layers(network, stack)
         return network
 
@@ -165,6 +170,11 @@ class _SingleNetwork(Recipe):
         return Restack(
             _stack(built.loras, "transformer"), self._stack(), self.table, lambda: Checkpoint.open(self.file.path)
         )
+
+    @property
+    def merging(self) -> Callable[[str, tuple[int, ...]], list[Change]]:
+        """The changes to be merged into a weight of this name and shape: what `merge_later` leaves out."""
+        return self._stack().merging
 
     def _stack(self) -> LoraStack:
         return _stack(self.loras, "transformer")
@@ -274,7 +284,8 @@ class TextEncoderRecipe(Recipe):
         """The shape of every weight of the connectors by our name."""
         return _shapes(TextConnectors, self.connectors)
 
-    def build(self, check: Check = no_check) -> TextEncoder:
+    def build(self, check: Check = no_check, merge_later: str = "") -> TextEncoder:
+        assert not merge_later, "LoRAs change the connectors alone, which are not streamed"
         text, stack = Checkpoint.open(self.file.path), _stack(self.loras, "text")
         source = Checkpoint.open(self.checkpoint.path)
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)

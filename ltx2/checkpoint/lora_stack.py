@@ -15,12 +15,15 @@ from ..errors import ModelFileError
 from ..precision.cast import CastLinear
 from ..precision.low_rank import put_beside, set_scales
 from .keys import NameTable
-from .load import Check, TensorSource, assign, no_check
+from .load import Check, TensorSource, Transform, assign, no_check
 from .lora import Lora, Pair
 from .lora_use import LoraUse
 
 #: The change of one weight by one LoRA: (which file, scale).
 Step = tuple[Hashable, float]
+
+#: A low-rank change of one weight: (down (r, in), up (out, r), scale); the halves are the file's memory.
+Change = tuple[Tensor, Tensor, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +74,18 @@ class LoraStack:
         deltas = [stacked.lora.delta(stacked.pairs[name], scale, weight) for stacked, scale in changes]
         return weight + sum(deltas[1:], deltas[0])
 
-    def beside(self, name: str, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor, float]]:
-        """(down, up, scale) of every change that is computed beside a weight."""
+    def leaving(self, prefix: str) -> Transform:
+        """The transform without those weights whose names begin with `prefix`: see `merging`."""
+        return lambda name, weight: weight if name.startswith(prefix) else self(name, weight)
+
+    def merging(self, name: str, shape: tuple[int, ...]) -> list[Change]:
+        """Every change that is to be merged into a weight."""
+        return [
+            stacked.lora.halves(stacked.pairs[name], scale) for stacked, scale in self._changes(name, shape, "merge")
+        ]
+
+    def beside(self, name: str, shape: tuple[int, ...]) -> list[Change]:
+        """Every change that is computed beside a weight."""
         return [
             stacked.lora.halves(stacked.pairs[name], scale) for stacked, scale in self._changes(name, shape, "runtime")
         ]
