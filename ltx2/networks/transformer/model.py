@@ -116,11 +116,13 @@ class Transformer(nn.Module):
         audio: StreamInput | None,
         passes: Sequence[Pass] = (Pass(),),
         passes_per_batch: int | None = None,
+        num_blocks: int | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Velocities (P B, T, C), pass after pass, of the modalities that are given; None for the others.
 
         Passes share what they have in common; `passes_per_batch` of them (None: all) run together. Block after block
-        sees all of them, so that its text is read once and its weights arrive once.
+        sees all of them, so that its text is read once and its weights arrive once. With `num_blocks` (None: all) the
+        network ends behind its first so many, which says how much a prediction changes, and no more.
         """
         given, edges = (video, audio), (self.video, self.audio)
         others = (audio.sigma if audio else None, video.sigma if video else None)
@@ -130,8 +132,9 @@ class Transformer(nn.Module):
         ]
         conditions = tuple(condition for condition, _ in prepared)
         states = {0: tuple(edge.embed(g) if g else None for edge, g in zip(edges, given, strict=True))}
-        parents = [parent for parent, _ in origins(passes, len(self.blocks))]
-        for segment in segments(passes, len(self.blocks), passes_per_batch or len(passes)):
+        depth = num_blocks or len(self.blocks)
+        parents = [parent for parent, _ in origins(passes, depth)]
+        for segment in segments(passes, depth, passes_per_batch or len(passes)):
             states = _joined(states, parents, segment.passes)
             states = self._through(segment, states, conditions, passes)
         states = _joined(states, parents, range(len(passes)))
