@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from ..ltx2.errors import LTX2Error
 from ..nodes.host.graph.document import Graph
 from .connection import Connection, NoAnswer
 from .errors import RunError
@@ -93,10 +91,7 @@ class AsyncClient:
         except (RunError, NoAnswer):
             raise
         except BaseException:
-            try:
-                await self.cancel(prompt_id)
-            except LTX2Error as error:
-                logging.getLogger("ltx2").warning("graph %s may still run: %s", prompt_id, error)
+            await adone(self._tasks.give_up(prompt_id), self._connection)
             raise
         return [await self.fetch(file, output) for file in files if file.type == "output"]
 

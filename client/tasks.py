@@ -160,6 +160,13 @@ class Tasks:
             yield from self._cancel(prompt_id)
         return True
 
+    def give_up(self, prompt_id: str) -> Task[None]:
+        """Cancel a graph for which nobody waits any more; where that fails the log says that it may still run."""
+        try:
+            yield from self.cancel(prompt_id)
+        except LTX2Error as error:
+            logging.getLogger("ltx2").warning("graph %s may still run: %s", prompt_id, error)
+
     def _cancel(self, prompt_id: str) -> Task[None]:
         """Each of these does nothing to other graphs: a server checks the id before it interrupts."""
         try:

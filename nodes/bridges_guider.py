@@ -22,7 +22,7 @@ from ..ltx2.sampling.guider import Guider
 from ..ltx2.sampling.limits import check_duration
 from ..ltx2.sampling.memory import pass_bytes
 from ..ltx2.sampling.noise import draw
-from ..ltx2.sampling.schedules import check_sigmas
+from ..ltx2.sampling.schedules import check_sigmas, step_at
 from .computation import Computation
 from .host import current
 from .host.bridges import bridges
@@ -156,7 +156,7 @@ class _WalkedModel:
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **_: Any) -> Tensor:
         """x0 (B, 1, N) of `x`, whose elements are all at one sigma (B,)."""
         level, steps = float(sigma.flatten()[0]), len(self._sigmas) - 1
-        step = max(0, int((self._sigmas[:-1] >= level).sum()) - 1)
+        step = step_at(self._sigmas, level)
         self._on_step(step, steps)
         prediction = self._denoiser(self._walk.seen(self._walk.tokens(x)), level, step)
         x0 = self._walk.flat(self._walk.unmasked(prediction.x0)).to(x)

@@ -56,6 +56,11 @@ def _colours(
         folder = current().cache_folder() / "previews"
         return kept_colours(folder, file, lambda: _fitted(computation, video_vae or VideoVAERecipe.open(file.path)))
     except _FAILURES as error:
+        if current().is_out_of_memory(error):
+            _tell_once(
+                "no preview while sampling: fitting its colours, once for each VAE, took more memory than was free"
+            )
+            return None
         _tell_once(f"no preview while sampling: {error}; connect a video VAE to LTX-2 Sample where its file has none")
         return None
 

@@ -12,6 +12,7 @@ from ..errors import LTX2Error
 from ..tokens import TokenState
 from .denoiser import Denoiser
 from .noise import noised
+from .schedules import step_at
 from .solvers import Injection, Latents, Prediction, Solver
 
 States = tuple[TokenState | None, TokenState | None]
@@ -43,11 +44,9 @@ def sample(
 
     def denoise(x: Latents, sigma: float) -> Prediction:
         nonlocal done
-        # Predictions within a step, and one that ends a run, belong to the step that they are in.
-        step = max(0, int((sigmas[:-1] >= sigma).sum()) - 1)
         if on_step:
             on_step(done, total)
-        prediction = denoiser(x, sigma, step)
+        prediction = denoiser(x, sigma, step_at(sigmas, sigma))
         done += 1
         if on_x0:
             on_x0(prediction.x0)

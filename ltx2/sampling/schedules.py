@@ -159,6 +159,11 @@ def slice_schedule(sigmas: Any, start_step: int, end_step: int = -1, denoise: fl
     return sigmas[end - kept : end + 1].clone()
 
 
+def step_at(sigmas: Tensor, sigma: float) -> int:
+    """The step, from 0, that a prediction at `sigma` is made in; one that ends a run is made in its last step."""
+    return max(0, int((sigmas[:-1] >= sigma).sum()) - 1)
+
+
 def check_sigmas(sigmas: Any) -> Tensor:
     """`sigmas` of any source as the solvers take them: fp32 on the CPU, strictly falling, the first one at most 1.
 

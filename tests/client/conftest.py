@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,27 @@ def server(tmp_path):
     small = load("small_server", Path(__file__).with_name("small_server.py"))
     with small.SmallServer(tmp_path / "server") as server:
         yield server
+
+
+@pytest.fixture
+def ctrl_c(server):
+    """`with ctrl_c():` presses it once a graph runs on the server."""
+
+    @contextmanager
+    def pressed():
+        def press():
+            while not server.running:
+                time.sleep(0.005)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=press)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    return pressed
 
 
 @pytest.fixture

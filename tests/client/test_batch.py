@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -258,20 +256,12 @@ def test_the_command(ltx2, server, workflow):
     assert ltx2(*command, "--device", "cpu")[0] == 2
 
 
-def test_ctrl_c_ends_the_command_and_a_rerun_goes_on(ltx2, server, workflow):
+def test_ctrl_c_ends_the_command_and_a_rerun_goes_on(ltx2, server, workflow, ctrl_c):
     Path("rows.jsonl").write_text('{"1.text": "a"}\n\n{"1.text": "b"}\n')
     server.gate.clear()
-
-    def press():
-        while not server.running:
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
     command = ["batch", workflow, "rows.jsonl", "--server", server.url, "-o", "out"]
-    code, output, errors = ltx2(*command)
-    thread.join()
+    with ctrl_c():
+        code, output, errors = ltx2(*command)
     assert (code, output, errors.splitlines()[-1]) == (130, "", "ltx2: cancelled")
     assert server.interrupts > 0
     assert lines("out")[-1]["status"] == "cancelled"

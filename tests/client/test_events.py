@@ -130,6 +130,8 @@ def test_a_silent_websocket_is_opened_anew(client, server, pack, monkeypatch):
     wait_until(lambda: len(server.sockets.get(prompt_id, ())) > 2)
     server.gate.set()
     thread.join()
+    assert len(server.sockets[prompt_id]) > 2
+    assert client.status(prompt_id).state == "ended"
 
 
 def refused(server, monkeypatch):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
 import time
 from pathlib import Path
 
@@ -108,18 +105,10 @@ def test_the_command_runs_on_a_server(ltx2, server, workflow):
     assert [path.name for path in Path("new").iterdir()] == ["clip.mp4"]
 
 
-def test_ctrl_c_ends_the_command_and_the_graph(ltx2, server, workflow):
+def test_ctrl_c_ends_the_command_and_the_graph(ltx2, server, workflow, ctrl_c):
     server.gate.clear()
-
-    def press():
-        while not server.running:
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    code, output, errors = ltx2("run", workflow, "--server", server.url)
-    thread.join()
+    with ctrl_c():
+        code, output, errors = ltx2("run", workflow, "--server", server.url)
     assert (code, output) == (130, "")
     assert errors.endswith("ltx2: cancelled\n")
     assert server.interrupts > 0
