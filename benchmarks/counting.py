@@ -1,4 +1,4 @@
-"""What a call costs without running it: operations and live bytes on the meta device."""
+"""What a call costs without running it: operations, traffic and live bytes on the meta device."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+# A kernel that the meta device lacks: it writes an RMS norm out as seven operations.
+_LIBRARY = torch.library.Library("ltx2_counting", "DEF")
+_LIBRARY.define("rms_norm(Tensor x, Tensor? weight) -> Tensor")
+_LIBRARY.impl("rms_norm", lambda x, weight: torch.empty_like(x), "Meta")
+
+_PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm", "convolution", "_scaled_mm"))
+_LAUNCHES_NOTHING = frozenset(
+    ("_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach")
+)
+
 
 class FusedKernels(TorchFunctionMode):
     """Attention and RMS norm as one kernel each, as on GPUs; the meta device would write every step of them out."""
@@ -22,7 +32,7 @@ class FusedKernels(TorchFunctionMode):
         if func is torch.nn.functional.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
         if func is torch.nn.functional.rms_norm:
-            return torch.empty_like(args[0])
+            return torch.ops.ltx2_counting.rms_norm(args[0], kwargs.get("weight", args[2] if len(args) > 2 else None))
         return func(*args, **kwargs)
 
 
@@ -69,12 +79,47 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
+class Traffic(TorchDispatchMode):
+    """Operations but views, and the bytes that those read and write which are no matrix product or attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = self.elementwise_bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name.partition("::")[2]
+        if not func.is_view and name not in _LAUNCHES_NOTHING:
+            self.operations += 1
+            if not _is_product(name):
+                tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+                self.elementwise_bytes += sum(map(_touched, tensors))
+        return result
+
+
+def _is_product(name: str) -> bool:
+    return name in _PRODUCTS or "attention" in name
+
+
+def _touched(tensor: Tensor) -> int:
+    """What is read or written of a tensor: an expanded one is as large as what it expands."""
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
 @torch.no_grad()
 def flops(call: Callable[[], object]) -> int:
     """Operations of the matrix products in `call`, two per multiplication."""
     with FlopCounterMode(display=False) as counter, FusedKernels():
         call()
     return counter.get_total_flops()
+
+
+@torch.no_grad()
+def traffic(call: Callable[[], object]) -> Traffic:
+    """Operations and elementwise bytes of `call`, as a GPU runs it; kernels of our own count as they are."""
+    with FusedKernels(), Traffic() as counter:
+        call()
+    return counter
 
 
 @torch.no_grad()
