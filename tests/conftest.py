@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # MKL's exp differs in the last bit from processor to processor, and timesteps multiply it by 1000. The fixtures were
@@ -34,13 +35,13 @@ CHROMIUM_FLAGS = [
 ]
 
 
-def _register(name: str, path: Path) -> None:
+def _register(name: str, path: Path) -> ModuleType:
     """Import the package or module at `path` as `name` without putting the repository root on sys.path.
 
     The root holds `nodes/`, which would shadow ComfyUI's module of that name.
     """
     if name in sys.modules:
-        return
+        return sys.modules[name]
     if path.is_dir():
         spec = importlib.util.spec_from_file_location(
             name, path / "__init__.py", submodule_search_locations=[str(path)]
@@ -50,6 +51,7 @@ def _register(name: str, path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
+    return module
 
 
 _register("ltx2", ROOT / "ltx2")
@@ -111,6 +113,12 @@ def tiny_models(tmp_path_factory):
         return folders[release]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tool_module() -> Callable[[str], ModuleType]:
+    """`tool_module("web/numbers.py")` is that module of tools/, by itself."""
+    return lambda path: _register("ltx2_tool_" + path.removesuffix(".py").replace("/", "_"), ROOT / "tools" / path)
 
 
 @pytest.hookimpl(trylast=True)

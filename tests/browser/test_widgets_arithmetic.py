@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,13 +44,9 @@ def page(chromium, server):
 
 
 @pytest.fixture(scope="module")
-def tool():
+def tool(tool_module):
     """The module of the tool that reads the numbers from the library."""
-    name = "ltx2_web_numbers"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / "web" / "numbers.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool_module("web/numbers.py")
 
 
 def call(page, module, function, *rows):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+GEMMA = "gemma-3-12b-it-qat-q4_0-unquantized"
 PACK = str(ROOT / "custom_nodes" / "comfyui-ltx2").replace(".", "_x_")  # ComfyUI's own rule
 
 
@@ -49,6 +50,29 @@ def host(pack, tmp_path):
         host.stream = stream
         pack("nodes.host").use(host)
         yield host
+
+
+@pytest.fixture
+def infos(pack, host):
+    """What ComfyUI tells of each node, by its id."""
+    return {cls.GET_SCHEMA().node_id: cls.GET_NODE_INFO_V1() for cls in pack("nodes").node_classes()}
+
+
+@pytest.fixture
+def distilled(pack, tiny_models, tmp_path):
+    """(`run("Guider", transformer=...)` runs a node; the inputs of LTX-2 Sample with the distilled tiny model)."""
+    folders = [tmp_path / name for name in ("input", "output")]
+    with pack("nodes.host.headless.session").session(
+        tiny_models("2.3"), *folders, device="cpu", temp=tmp_path / "temp", stream=io.StringIO()
+    ) as executor:
+
+        def run(node_id, **values):
+            return executor.classes[f"LTX2_{node_id}"].execute(**values)
+
+        loaded = run("LoadCheckpoint", checkpoint="ltx-2.3-22b-distilled-1.1.safetensors", text_encoder=GEMMA).args
+        (prompt,) = run("EncodePrompt", text_encoder=loaded[1], text="A bell rings.", cache=False).args
+        (guider,) = run("Guider", transformer=loaded[0], positive=prompt).args
+        yield run, {"guider": guider, "seed": 3}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -13,17 +12,9 @@ PAGES = ROOT / "web" / "docs"
 
 
 @pytest.fixture(scope="module")
-def tables():
+def tables(tool_module):
     """The module of the tool that writes the tables."""
-    spec = importlib.util.spec_from_file_location("ltx2_docs_tables", ROOT / "tools" / "docs" / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def infos(pack, host):
-    return {cls.GET_SCHEMA().node_id: cls.GET_NODE_INFO_V1() for cls in pack("nodes").node_classes()}
+    return tool_module("docs/tables.py")
 
 
 def pages():

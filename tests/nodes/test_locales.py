@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -21,17 +20,9 @@ OF_COMFYUI = {"conditioning", "loaders", "sampling"}
 
 
 @pytest.fixture(scope="module")
-def tool():
+def tool(tool_module):
     """The module of the tool that makes the English texts."""
-    spec = importlib.util.spec_from_file_location("ltx2_locale_texts", ROOT / "tools" / "locales" / "texts.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def infos(pack, host):
-    return {cls.GET_SCHEMA().node_id: cls.GET_NODE_INFO_V1() for cls in pack("nodes").node_classes()}
+    return tool_module("locales/texts.py")
 
 
 def texts_of(language, name="nodeDefs"):

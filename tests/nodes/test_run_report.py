@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 
 import pytest
 import torch
 
-GEMMA = "gemma-3-12b-it-qat-q4_0-unquantized"
 SIGMAS = torch.tensor([1.0, 0.7, 0.4, 0.0])
 
 
 @pytest.fixture
-def sample(pack, tiny_models, tmp_path):
+def sample(distilled):
     """`sample(video=..., audio=..., ...)` is a NodeOutput of the distilled tiny model."""
-    folders = [tmp_path / name for name in ("input", "output")]
-    with pack("nodes.host.headless.session").session(
-        tiny_models("2.3"), *folders, device="cpu", temp=tmp_path / "temp", stream=io.StringIO()
-    ) as executor:
-
-        def run(node_id, **values):
-            return executor.classes[f"LTX2_{node_id}"].execute(**values)
-
-        loaded = run("LoadCheckpoint", checkpoint="ltx-2.3-22b-distilled-1.1.safetensors", text_encoder=GEMMA).args
-        (prompt,) = run("EncodePrompt", text_encoder=loaded[1], text="A bell rings.", cache=False).args
-        (guider,) = run("Guider", transformer=loaded[0], positive=prompt).args
-        defaults = {"guider": guider, "seed": 3, "solver": "euler", "sigmas": SIGMAS}
-        yield lambda **values: run("Sample", **{**defaults, **values})
+    run, given = distilled
+    defaults = {**given, "solver": "euler", "sigmas": SIGMAS}
+    return lambda **values: run("Sample", **{**defaults, **values})
 
 
 @pytest.fixture

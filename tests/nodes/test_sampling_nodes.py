@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from functools import partial
-
 import pytest
 import torch
-
-GEMMA = "gemma-3-12b-it-qat-q4_0-unquantized"
 
 
 def sigmas_of(node, node_id, **values):
@@ -50,20 +45,10 @@ def test_what_the_nodes_refuse(node, error):
 
 
 @pytest.fixture
-def sample(pack, tiny_models, tmp_path):
-    """`sample(sigmas, solver, video, audio, ...)` samples with the distilled tiny model, which says one prompt."""
-    folders = [tmp_path / name for name in ("input", "output")]
-    with pack("nodes.host.headless.session").session(
-        tiny_models("2.3"), *folders, device="cpu", temp=tmp_path / "temp", stream=io.StringIO()
-    ) as executor:
-
-        def run(node_id, **values):
-            return executor.classes[f"LTX2_{node_id}"].execute(**values).args
-
-        loaded = run("LoadCheckpoint", checkpoint="ltx-2.3-22b-distilled-1.1.safetensors", text_encoder=GEMMA)
-        (prompt,) = run("EncodePrompt", text_encoder=loaded[1], text="A bell rings.", cache=False)
-        (guider,) = run("Guider", transformer=loaded[0], positive=prompt)
-        yield partial(run, "Sample", guider=guider, seed=3)
+def sample(distilled):
+    """`sample(sigmas=..., solver=..., video=..., ...)` is what the distilled tiny model samples."""
+    run, given = distilled
+    return lambda **values: run("Sample", **given, **values).args
 
 
 def clip(pack):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -33,12 +32,9 @@ def metadata() -> dict:
 
 
 @pytest.fixture(scope="module")
-def images():
+def images(tool_module):
     """The module that draws the icon and the banner."""
-    spec = importlib.util.spec_from_file_location("ltx2_images", ROOT / "tools" / "publishing" / "images.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool_module("publishing/images.py")
 
 
 @pytest.fixture(scope="module")
