@@ -25,6 +25,23 @@ FRAME_RATE = 24.0
 CONTEXT_LENGTH = 1024
 SIGMA = 0.7
 
+# What diffusers' video VAE of each release is built with, where its defaults differ.
+_VIDEO_VAES: dict[str, dict[str, object]] = {
+    "2.0": {},
+    "2.3": {
+        "block_out_channels": (256, 512, 1024, 1024),
+        "layers_per_block": (4, 6, 4, 2, 2),
+        "decoder_block_out_channels": (256, 512, 512, 1024),
+        "decoder_layers_per_block": (4, 6, 4, 2, 2),
+        "decoder_spatio_temporal_scaling": (True,) * 4,
+        "decoder_inject_noise": (False,) * 5,
+        "upsample_type": ("spatiotemporal", "spatiotemporal", "temporal", "spatial"),
+        "upsample_residual": (False,) * 4,
+        "upsample_factor": (2, 2, 1, 2),
+        "decoder_spatial_padding_mode": "zeros",
+    },
+}
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -99,6 +116,14 @@ def twin(config: TransformerConfig) -> nn.Module:
     )
 
 
+def video_vae_twin(release: str, **changes: object) -> nn.Module:
+    """diffusers' video VAE of a release, on the meta device; `changes` are arguments of its own."""
+    from diffusers import AutoencoderKLLTX2Video
+
+    common = {"decoder_causal": False, "spatial_compression_ratio": 32, "temporal_compression_ratio": 8}
+    return on_meta(lambda: AutoencoderKLLTX2Video(**{**common, **_VIDEO_VAES[release], **changes}))
+
+
 def our_inputs(network: Transformer, clip: Clip, *, device: str, dtype: torch.dtype) -> tuple[StreamInput, StreamInput]:
     """Video and audio input; rotary tables are made once for a sampling run, in its dtype."""
     config, like = network.config, torch.empty((), device=device, dtype=dtype)
@@ -122,13 +147,20 @@ def our_inputs(network: Transformer, clip: Clip, *, device: str, dtype: torch.dt
 
 
 def their_inputs(clip: Clip, video: StreamInput, audio: StreamInput) -> dict[str, object]:
-    """The same for diffusers, as its pipelines call it: a timestep per token only where a frame is conditioned."""
+    """The same for diffusers, as its pipelines call it by default: a timestep per token only where a frame is given.
+
+    Its exchange then follows the other modality's one level, which is less work than the reference's rule.
+    """
     sigma = video.sigma * 1000
+    mask = torch.ones(video.contexts[0].shape[:2], dtype=torch.long, device=sigma.device)
     return {
         "hidden_states": video.latent,
         "audio_hidden_states": audio.latent,
         "encoder_hidden_states": video.contexts[0],
         "audio_encoder_hidden_states": audio.contexts[0],
+        # Its connectors fill every slot, and it hands on the mask that says so.
+        "encoder_attention_mask": mask,
+        "audio_encoder_attention_mask": mask,
         "timestep": clip.timesteps().to(sigma.device) * 1000 if clip.is_conditioned else sigma,
         "audio_timestep": sigma,
         "sigma": sigma,
@@ -138,6 +170,7 @@ def their_inputs(clip: Clip, video: StreamInput, audio: StreamInput) -> dict[str
         "width": clip.grid[2],
         "fps": FRAME_RATE,
         "audio_num_frames": clip.audio_length,
+        "use_cross_timestep": True,
         "return_dict": False,
     }
 
