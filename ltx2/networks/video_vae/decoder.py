@@ -5,14 +5,16 @@ Shapes: B batch, C latent channels, F/H/W frames, height and width in pixels, f/
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...config.video_vae import Block, VideoVAEConfig
 from ...packages import rearrange
-from .blocks import ResStage, Upsample, pixel_norm
+from .blocks import ResStage, Upsample, activated
 from .convolution import PaddedConv3d, Padding
+from .past import Past, Step, passed
 from .timestep import TimeEmbedder, modulation_rows
 
 # A timestep-conditioned decoder is told this level of noise, and its input carries half of it (model.NOISE_SHARE).
@@ -36,27 +38,36 @@ class VideoDecoder(nn.Module):
         self.last_scale_shift_table = nn.Parameter(torch.zeros(2, width)) if has_time else None
         self.conv_out = PaddedConv3d(width, config.pixel_channels * config.patch_size**2, padding)
 
+    def steps(self, latent: Tensor) -> list[Step]:
+        """What a clip passes through, whole or in chunks, whose latents are like `latent` but for their frames."""
+        timestep = self._timestep(latent)
+        steps = [Step(self.conv_in.step)]
+        for block in self.up_blocks:
+            if isinstance(block, ResStage):
+                steps += block.steps(timestep, latent.dtype)
+            else:
+                steps.append(Step(block, block.stride[0]))
+        return [*steps, Step(partial(self._pixels, timestep=timestep))]
+
     def forward(self, latent: Tensor) -> Tensor:
         """(B, C, f, h, w) -> (B, 3, 8 (f - 1) + 1, 32 h, 32 w), about [-1, 1], not clamped."""
-        timestep = self._timestep(latent)
-        x = self.conv_in(latent)
-        for block in self.up_blocks:
-            x = block(x, timestep) if isinstance(block, ResStage) else block(x)
-        x = self.conv_out(functional.silu(self._modulate(pixel_norm(x), timestep)))
+        return passed(latent, self.steps(latent))
+
+    def _pixels(self, x: Tensor, past: Past, timestep: Tensor | None) -> Tensor:
+        x = activated(x, *self._modulation(timestep, x.dtype))
         # The offset along the width varies slower than the one along the height; no other fold has that order.
         q = self.patch_size
-        return rearrange(x, "b (c r q) f h w -> b c f (h q) (w r)", q=q, r=q)
+        return rearrange(self.conv_out.step(x, past), "b (c r q) f h w -> b c f (h q) (w r)", q=q, r=q)
 
     def _timestep(self, latent: Tensor) -> Tensor | None:
         if self.timestep_scale_multiplier is None:
             return None
         return (_TIMESTEP * self.timestep_scale_multiplier.float()).expand(latent.shape[0])
 
-    def _modulate(self, x: Tensor, timestep: Tensor | None) -> Tensor:
+    def _modulation(self, timestep: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
         if timestep is None or self.last_time_embedder is None or self.last_scale_shift_table is None:
-            return x
-        shift, scale = modulation_rows(self.last_scale_shift_table, self.last_time_embedder(timestep, x.dtype))
-        return x * (1 + scale) + shift
+            return ()
+        return modulation_rows(self.last_scale_shift_table, self.last_time_embedder(timestep, dtype))
 
 
 def _up_block(block: Block, width: int, padding: Padding, *, has_time: bool) -> nn.Module:

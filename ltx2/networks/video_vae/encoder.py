@@ -6,12 +6,12 @@ Shapes: B batch, C latent channels, F/H/W frames, height and width in pixels, f/
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...config.video_vae import Block, VideoVAEConfig
 from ...packages import rearrange
-from .blocks import Downsample, ResStage, pixel_norm
+from .blocks import Downsample, ResStage, activated
 from .convolution import PaddedConv3d, Padding
+from .past import Past, Step, passed
 
 
 class VideoEncoder(nn.Module):
@@ -27,14 +27,24 @@ class VideoEncoder(nn.Module):
             width *= block.multiplier
         self.conv_out = PaddedConv3d(width, config.latent_channels + 1, padding)
 
+    def steps(self, pixels: Tensor) -> list[Step]:
+        """What a clip passes through, whole or in chunks like `pixels` but for their frames: 8k + 1 first, then 8k."""
+        steps = [Step(self._patches)]
+        for block in self.down_blocks:
+            steps += block.steps(None, pixels.dtype) if isinstance(block, ResStage) else [Step(block)]
+        return [*steps, Step(self._latents)]
+
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, 8k + 1, H, W) in [-1, 1] -> (B, C, k + 1, h, w)."""
+        return passed(pixels, self.steps(pixels))
+
+    def _patches(self, pixels: Tensor, past: Past) -> Tensor:
         # The offset along the width varies slower than the one along the height; no other fold has that order.
         q = self.patch_size
-        x = self.conv_in(rearrange(pixels, "b c f (h q) (w r) -> b (c r q) f h w", q=q, r=q))
-        for block in self.down_blocks:
-            x = block(x)
-        x = self.conv_out(functional.silu(pixel_norm(x)))
+        return self.conv_in.step(rearrange(pixels, "b c f (h q) (w r) -> b (c r q) f h w", q=q, r=q), past)
+
+    def _latents(self, x: Tensor, past: Past) -> Tensor:
+        x = self.conv_out.step(activated(x), past)
         return x[:, : self.latent_channels]  # the last channel is the log-variance that all share
 
 

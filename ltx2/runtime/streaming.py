@@ -1,0 +1,59 @@
+"""Clips that go through a network in chunks of a few frames: exact, and flat in the length of the clip.
+
+Each layer hands its frames on before it gets more, so no more is in memory than one chunk at each level of resolution
+and what layers remember: two frames each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ..networks.video_vae.past import Past, Step
+
+#: A chunk of frames (B, C, n, H, W), alone in a list, so that whoever takes it out holds it alone; whether it is last.
+Chunk = tuple[list[Tensor], bool]
+
+# Pixels of a chunk of frames: 8 of 1920x1088. Less than two frames cannot be where time doubles; with more than 16
+# there is nothing to gain.
+_VOLUME = 2**24
+_LEAST_FRAMES, _MOST_FRAMES = 2, 16
+
+
+def frames_at_once(height: int, width: int) -> int:
+    """Frames of a chunk, at each level of a decoder, for a clip of height x width pixels: 16, or less where large."""
+    return max(_LEAST_FRAMES, min(_MOST_FRAMES, _VOLUME // (height * width) // 2 * 2))
+
+
+def stream(
+    steps: Sequence[Step], chunks: Iterator[Chunk], most: int | None = None, store: torch.device | None = None
+) -> Iterator[Tensor]:
+    """The clip of `chunks` after all `steps`, chunk by chunk, as it would be whole.
+
+    `most`: frames that a step gives at once; larger chunks are split. `store`: where layers keep what they remember
+    (None: where the clip is).
+    """
+    for step in steps:
+        chunks = _through(step, chunks, most, Past(store=store))
+    for held, _ in chunks:
+        yield held.pop()
+
+
+def slices(clip: Tensor, most: int) -> Iterator[Chunk]:
+    """A clip (B, C, F, H, W) in chunks of `most` frames."""
+    parts = clip.split(most, dim=2)
+    for number, part in enumerate(parts, 1):
+        yield [part], number == len(parts)
+
+
+def _through(step: Step, chunks: Iterator[Chunk], most: int | None, past: Past) -> Iterator[Chunk]:
+    for held, is_last in chunks:
+        pieces = [held.pop()] if most is None else list(held.pop().split(most // step.growth, dim=2))
+        while pieces:
+            past.is_last = is_last and len(pieces) == 1
+            given = [step.run(pieces.pop(0), past)]
+            past.given += given[0].shape[2]
+            if given[0].shape[2]:
+                yield given, past.is_last
