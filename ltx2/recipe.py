@@ -7,6 +7,7 @@ shape, so that a bad file fails where it was chosen.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,6 +26,7 @@ from .checkpoint.lora_stack import Change, LoraStack, Restack, StackedLora, put_
 from .checkpoint.lora_use import LoraUse, block_range
 from .checkpoint.reader import Checkpoint
 from .checkpoint.release import release_of, require_component, section_of
+from .checkpoint.weights import find_weights, packed_names
 from .config.audio_vae import AudioVAEConfig
 from .config.section import parse
 from .config.text import ConnectorsConfig, GemmaConfig
@@ -42,6 +44,8 @@ from .networks.upsampler import Upsampler
 from .networks.video_vae.model import VideoVAE
 from .networks.vocoder.model import Vocoder
 from .placement import Placement
+from .precision.choices import AS_STORED, PRECISIONS, check_precision
+from .precision.summary import in_words
 
 logger = logging.getLogger("ltx2")
 
@@ -163,21 +167,24 @@ class _SingleNetwork(Recipe):
         stack, source = self._stack(), Checkpoint.open(self.file.path)
         transform = stack.leaving(merge_later) if merge_later else stack
         network = build(lambda: type(self).network(self.config), self.table, source, transform, check)
+        self._finish(network)
         put_beside_layers(network, stack)
         return network
 
+    def _finish(self, network: nn.Module) -> None:
+        """What is done to the network when its weights are there, and its LoRAs are merged."""
+
     def _restack(self, built: Recipe) -> Restack:
-        return Restack(
-            _stack(built.loras, "transformer"), self._stack(), self.table, lambda: Checkpoint.open(self.file.path)
-        )
+        return Restack(self._stack(built.loras), self._stack(), self.table, lambda: Checkpoint.open(self.file.path))
 
     @property
     def merging(self) -> Callable[[str, tuple[int, ...]], list[Change]]:
         """The changes to be merged into a weight of this name and shape: what `merge_later` leaves out."""
         return self._stack().merging
 
-    def _stack(self) -> LoraStack:
-        return _stack(self.loras, "transformer")
+    def _stack(self, loras: tuple[LoraEntry, ...] | None = None) -> LoraStack:
+        """The stack of these LoRAs, or of its own."""
+        return _stack(self.loras if loras is None else loras, "transformer", self.file, self.table)
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,6 +193,8 @@ class TransformerRecipe(_SingleNetwork):
     table = TRANSFORMER
     network = Transformer
     config_class = TransformerConfig
+
+    precision: str = AS_STORED
 
     @property
     def reference_scale(self) -> tuple[int, int] | None:
@@ -204,6 +213,29 @@ class TransformerRecipe(_SingleNetwork):
             return self
         lora.check(self.shapes(), lora.transformer, self.kind, use)
         return replace(self, loras=(*self.loras, LoraEntry.of(lora, use)))
+
+    def with_precision(self, choice: str) -> TransformerRecipe:
+        """This transformer in one of `precision.choices.PRECISIONS`.
+
+        Raises:
+            LTX2Error: there is no such choice, or its file cannot be run so; says why.
+        """
+        source = Checkpoint.open(self.file.path)
+        weights = find_weights(self.shapes(), self.table, source)
+        kinds = Counter(
+            weight.kept.format if weight.kept else source.stored_as(weight.key)
+            for name, weight in weights.items()
+            if len(self.shapes()[name]) == 2 and name.endswith(".weight")
+        )
+        check_precision(choice, kinds, source.name)
+        return replace(self, precision=choice)
+
+    def _finish(self, network: nn.Module) -> None:
+        PRECISIONS[self.precision].finish(network)
+        logger.info("%s: %s", self.file.path.name, in_words(network))
+
+    def _stack(self, loras: tuple[LoraEntry, ...] | None = None) -> LoraStack:
+        return replace(super()._stack(loras), then=PRECISIONS[self.precision].transform)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of every weight by our name."""
@@ -286,17 +318,22 @@ class TextEncoderRecipe(Recipe):
 
     def build(self, check: Check = no_check, merge_later: str = "") -> TextEncoder:
         assert not merge_later, "LoRAs change the connectors alone, which are not streamed"
-        text, stack = Checkpoint.open(self.file.path), _stack(self.loras, "text")
+        text, stack = Checkpoint.open(self.file.path), self._stack(self.loras)
         source = Checkpoint.open(self.checkpoint.path)
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)
         put_beside_layers(connectors, stack)
         config: GemmaConfig = self.config
-        return TextEncoder(load_tokenizer(text), load_gemma(text, config, check), connectors)
+        encoder = TextEncoder(load_tokenizer(text), load_gemma(text, config, check), connectors)
+        logger.info("%s: %s", self.file.path.name, in_words(encoder.gemma))
+        return encoder
 
     def _restack(self, built: Recipe) -> Restack:
-        old, new = _stack(built.loras, "text"), _stack(self.loras, "text")
+        old, new = self._stack(built.loras), self._stack(self.loras)
         source = self.checkpoint.path
         return Restack(old, new, TEXT, lambda: Checkpoint.open(source), lambda encoder: encoder.connectors)  # type: ignore[return-value]
+
+    def _stack(self, loras: tuple[LoraEntry, ...]) -> LoraStack:
+        return _stack(loras, "text", self.checkpoint, TEXT)
 
 
 def with_lora(
@@ -339,10 +376,18 @@ def read_connectors(checkpoint: Checkpoint) -> ConnectorsConfig:
     return config.with_projection_width(shape[1])
 
 
-def _stack(entries: tuple[LoraEntry, ...], kind: str) -> LoraStack:
-    """The stack for the "transformer" or the "text" part of a model."""
+def _stack(entries: tuple[LoraEntry, ...], kind: str, base: FileId, table: NameTable) -> LoraStack:
+    """The stack for the "transformer" or the "text" part of a model, on the weights of `base`."""
+    if not entries:
+        return LoraStack()
     opened = [(entry, Lora.open(entry.file.path)) for entry in entries]
-    return LoraStack(tuple(StackedLora(entry.file, lora, getattr(lora, kind), entry.use) for entry, lora in opened))
+    stacked = tuple(StackedLora(entry.file, lora, getattr(lora, kind), entry.use) for entry, lora in opened)
+    return LoraStack(stacked, _packed(base, table))
+
+
+@lru_cache(maxsize=8)
+def _packed(file: FileId, table: NameTable) -> frozenset[str]:
+    return packed_names(table, Checkpoint.open(file.path))
 
 
 @lru_cache(maxsize=8)

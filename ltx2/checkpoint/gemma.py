@@ -14,9 +14,10 @@ from ..networks.text.gemma import Gemma3
 from ..networks.text.tokenizer import PromptTokenizer
 from ..networks.text.vision import GemmaVision, Projector, VisionTower
 from .keys import GEMMA, NameTable
-from .load import QUANTISED, Check, Shapes, TensorSource, audit, build, no_check, on_meta
+from .load import Check, audit, build, no_check, on_meta
 from .reader import Checkpoint, json_object
 from .release import contents
+from .weights import Shapes, TensorSource
 
 CURE = "choose Gemma 3 12B: the folder google/gemma-3-12b-it-qat-q4_0-unquantized, or gemma_3_12B_it.safetensors"
 _SIZES = {1152: "1B", 2560: "4B", 3840: "12B", 5376: "27B"}
@@ -95,8 +96,6 @@ def recognise(shapes: Shapes, raw: Mapping[str, Any] | None, name: str) -> Gemma
             f"{name} is Gemma 4, which belongs to LTX-2.5 (some of its layers have no v_proj); LTX-2 and 2.3 need "
             f"Gemma 3: {CURE}"
         )
-    if any(key.endswith(QUANTISED) for key in ours):
-        raise ModelFileError(f"{name} holds quantised weights, which are not supported for Gemma; {CURE}")
     if len(table) != 2:
         raise ModelFileError(f"{name} is damaged: embed_tokens.weight must be a matrix; its shape is {table}: {CURE}")
     if raw is not None:

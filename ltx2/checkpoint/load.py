@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelFileError
-from ..precision.cast import cast_at_use
+from ..precision.cast import CastLinear, cast_at_use, casts
+from ..precision.formats import expand
+from ..precision.packed import FLOAT8, keep_packed
 from .keys import NameTable
+from .reader import DTYPE_NAMES
+from .weights import Shapes, TensorSource, Weight, find_weights
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-Shapes = Mapping[str, tuple[int, ...]]
-_LISTED = 6
-#: What stands beside quantised weights in files.
-QUANTISED = (".comfy_quant", ".weight_scale", ".weight_scale_2", ".scale_weight", ".input_scale")
-
-
-class TensorSource(Protocol):
-    """A checkpoint, or tensors in memory."""
-
-    @property
-    def name(self) -> str: ...
-
-    def shapes(self) -> Shapes:
-        """The shape of every tensor by its name in the file."""
-        ...
-
-    def read(self, key: str) -> Tensor: ...
 
 
 class InMemory:
     """Tensors at hand as a source."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], name: str = "tensors in memory") -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        name: str = "tensors in memory",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self.metadata = metadata or {}
         self._tensors = tensors
 
     def shapes(self) -> Shapes:
         return {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
+
+    def stored_as(self, key: str) -> str:
+        return DTYPE_NAMES[self._tensors[key].dtype]
 
     def read(self, key: str) -> Tensor:
         return self._tensors[key]
@@ -67,33 +62,9 @@ def audit(network: nn.Module, table: NameTable, source: TensorSource) -> dict[st
     """{our name: file key} of every parameter and buffer of `network` (on meta), which all must be in `source`.
 
     Raises:
-        ModelFileError: names or shapes differ, in either direction, or the weights are quantised.
+        ModelFileError: names or shapes differ, in either direction, or the scales of packed weights are missing.
     """
-    shapes = source.shapes()
-    found, strangers = table.select(shapes)
-    if scales := [key for key in strangers if key.endswith(QUANTISED)]:
-        raise ModelFileError(
-            f"{source.name} must hold plain weights of its {table.component}; it holds quantised ones, whose scales "
-            f"({scales[0]}, ...) are not read; choose the file without fp8, fp4 or int8 in its name"
-        )
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    problems = [
-        *_listed("missing", [table.to_theirs(name) for name in expected if name not in found]),
-        *_listed("not known", strangers + [found[name] for name in found if name not in expected]),
-        *_listed(
-            "of another shape",
-            [
-                f"{found[name]} {list(shapes[found[name]])}, not {list(shape)}"
-                for name, shape in expected.items()
-                if name in found and tuple(shapes[found[name]]) != shape
-            ],
-        ),
-    ]
-    if problems:
-        raise ModelFileError(
-            f"{source.name} does not fit as {table.component}:\n" + "\n".join(f"  - {problem}" for problem in problems)
-        )
-    return found
+    return {name: weight.key for name, weight in _find(network, table, source).items()}
 
 
 def build(
@@ -103,17 +74,41 @@ def build(
     transform: Transform | None = None,
     check: Check = no_check,
 ) -> ModuleT:
-    """The network that `factory` makes, filled from `source`: mapped weights in the file's dtype, cast at use."""
+    """The network that `factory` makes, filled from `source`: mapped weights as the file keeps them, cast at use.
+
+    `transform` is given plain weights only. Packed weights and fp8 of what is no layer that casts at use (tables,
+    norms, embeddings: a hundredth of a network) become bf16 here, and memory of their own.
+    """
     network = on_meta(factory)
-    found = audit(network, table, source)
+    weights = _find(network, table, source)
     sizes = {name: tensor.numel() for name, tensor in network.state_dict().items()}
     done, total = 0, sum(sizes.values())
-    for name, key in found.items():
+    cast_at_use(network)
+    for name, weight in weights.items():
         check(done, total)
-        tensor = source.read(key)
-        assign(network, name, transform(name, tensor) if transform else tensor)
+        _fill(network, name, weight, source, transform)
         done += sizes[name]
-    return cast_at_use(network)
+    return network
+
+
+def _find(network: nn.Module, table: NameTable, source: TensorSource) -> dict[str, Weight]:
+    return find_weights({name: tuple(each.shape) for name, each in network.state_dict().items()}, table, source)
+
+
+def _fill(network: nn.Module, name: str, weight: Weight, source: TensorSource, transform: Transform | None) -> None:
+    tensor = source.read(weight.key)
+    owner = network.get_submodule(name.rpartition(".")[0])
+    if weight.kept is None:
+        tensor = transform(name, tensor) if transform else tensor
+        if tensor.dtype in FLOAT8 and not casts(owner):
+            tensor = tensor.to(torch.bfloat16)
+        assign(network, name, tensor)
+        return
+    parts = {part: source.read(key) for part, key in weight.parts.items()}
+    if type(owner) is CastLinear:
+        keep_packed(owner, tensor, parts, weight.kept)
+    else:
+        assign(network, name, expand(tensor, parts, weight.kept, torch.bfloat16))
 
 
 def assign(network: nn.Module, name: str, tensor: Tensor) -> None:
@@ -124,10 +119,3 @@ def assign(network: nn.Module, name: str, tensor: Tensor) -> None:
         owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
     else:
         owner._buffers[leaf] = tensor
-
-
-def _listed(what: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    rest = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return [f"{len(names)} {what}: {', '.join(names[:_LISTED])}{rest}"]

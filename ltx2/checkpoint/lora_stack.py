@@ -15,9 +15,10 @@ from ..errors import ModelFileError
 from ..precision.cast import CastLinear
 from ..precision.low_rank import put_beside, set_scales
 from .keys import NameTable
-from .load import Check, TensorSource, Transform, assign, no_check
+from .load import Check, Transform, assign, no_check
 from .lora import Lora, Pair
 from .lora_use import LoraUse
+from .weights import TensorSource
 
 #: The change of one weight by one LoRA: (which file, scale).
 Step = tuple[Hashable, float]
@@ -48,9 +49,16 @@ class StackedLora:
 
 @dataclass(frozen=True, eq=False)
 class LoraStack:
-    """The LoRAs of one network, in the order they were stacked."""
+    """The LoRAs of one network, in the order they were stacked.
+
+    Attributes:
+        packed: The weights that nothing can be merged into: whatever the mode, changes of them are computed beside.
+        then: What is done to each plain weight when its changes are merged.
+    """
 
     loras: tuple[StackedLora, ...] = ()
+    packed: frozenset[str] = frozenset()
+    then: Transform = lambda _, weight: weight
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -65,18 +73,23 @@ class LoraStack:
         """`weight` with every change that is merged into it: the transform of `load.build`."""
         changes = self._changes(name, tuple(weight.shape), "merge")
         if not changes:
-            return weight
+            return self.then(name, weight)
         if not weight.is_floating_point() or weight.element_size() < 2:
             raise ModelFileError(
                 f"LoRAs merge into bf16, fp16 and fp32 weights; {name} is {weight.dtype}: use the bf16 checkpoint, or "
                 "the LoRA's runtime mode"
             )
         deltas = [stacked.lora.delta(stacked.pairs[name], scale, weight) for stacked, scale in changes]
-        return weight + sum(deltas[1:], deltas[0])
+        return self.then(name, weight + sum(deltas[1:], deltas[0]))
 
     def leaving(self, prefix: str) -> Transform:
-        """The transform without those weights whose names begin with `prefix`: see `merging`."""
-        return lambda name, weight: weight if name.startswith(prefix) else self(name, weight)
+        """The transform without what is merged into weights whose names begin with `prefix`: see `merging`."""
+
+        def transform(name: str, weight: Tensor) -> Tensor:
+            waits = name.startswith(prefix) and self._changes(name, tuple(weight.shape), "merge")
+            return weight if waits else self(name, weight)
+
+        return transform
 
     def merging(self, name: str, shape: tuple[int, ...]) -> list[Change]:
         """Every change that is to be merged into a weight."""
@@ -96,7 +109,8 @@ class LoraStack:
         return [stacked.lora.scaled(stacked.pairs[name], scale) for stacked, scale in changes]
 
     def _changes(self, name: str, shape: tuple[int, ...], mode: str) -> list[tuple[StackedLora, float]]:
-        scaled = [(stacked, stacked.scale(name, shape)) for stacked in self.loras if stacked.use.mode == mode]
+        modes = [("runtime" if name in self.packed else stacked.use.mode) for stacked in self.loras]
+        scaled = [(each, each.scale(name, shape)) for each, its in zip(self.loras, modes, strict=True) if its == mode]
         return [(stacked, scale) for stacked, scale in scaled if scale]
 
 
@@ -180,6 +194,10 @@ def _present(network: nn.Module, names: Iterable[str]) -> list[str]:
 
 
 def _shape(network: nn.Module, name: str) -> tuple[int, ...]:
+    path, _, leaf = name.rpartition(".")
+    layer = network.get_submodule(path)
+    if leaf == "weight" and isinstance(layer, nn.Linear):  # however it is packed
+        return layer.out_features, layer.in_features
     return tuple(network.get_parameter(name).shape)
 
 

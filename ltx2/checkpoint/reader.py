@@ -13,12 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import ModelFileError
 from ..packages import safetensors
 
 _DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
+#: safetensors' names of torch's dtypes.
+DTYPE_NAMES = {
+    **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
+    **{torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8"},
+    **{torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.bool: "BOOL"},
+}
 _MAX_HEADER = 100 * 2**20
 _INDEX = "model.safetensors.index.json"
 
@@ -89,6 +96,10 @@ class Checkpoint:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {key: entry.shape for key, entry in self.entries.items()}
+
+    def stored_as(self, key: str) -> str:
+        """safetensors' name of the dtype of a tensor."""
+        return self.entries[key].dtype
 
     def read(self, key: str) -> Tensor:
         """The memory-mapped tensor `key`; never written to."""

@@ -121,6 +121,11 @@ def cast_at_use(network: nn.Module) -> nn.Module:
     return network
 
 
+def casts(module: nn.Module) -> bool:
+    """Whether the weights of a swapped layer become the dtype of its input; those of other layers stay as they are."""
+    return type(module) in _SWAPS.values()
+
+
 def _is_leaf(module: nn.Module) -> bool:
     has_parameters = any(parameter is not None for parameter in module._parameters.values())
     return has_parameters and not module._modules and not isinstance(module, _CastAtUse)

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cast import CastLinear, cast
+from .matmul import Fp8Linear
+from .packed import PackedLinear
 
 
 class LowRankLinear(CastLinear):
@@ -32,6 +34,23 @@ class LowRankLinear(CastLinear):
         return output
 
 
+class LowRankPackedLinear(LowRankLinear, PackedLinear):
+    """The same beside a packed weight."""
+
+
+class LowRankFp8Linear(LowRankLinear, Fp8Linear):
+    """The same beside a weight that is multiplied in fp8."""
+
+
+#: What a linear layer becomes that gets changes beside it.
+_WITH_CHANGES: dict[type[CastLinear], type[LowRankLinear]] = {
+    CastLinear: LowRankLinear,
+    PackedLinear: LowRankPackedLinear,
+    Fp8Linear: LowRankFp8Linear,
+}
+_WITHOUT = {changed: plain for plain, changed in _WITH_CHANGES.items()}
+
+
 def put_beside(linear: nn.Module, changes: Sequence[tuple[Tensor, Tensor, float]]) -> None:
     """Let `linear` have exactly these (down, up, scale) beside it, in this order; none makes it as it was built.
 
@@ -44,7 +63,7 @@ def put_beside(linear: nn.Module, changes: Sequence[tuple[Tensor, Tensor, float]
     for number, (down, up, _) in enumerate(changes):
         for name, half in zip(_names(number), (down, up), strict=True):
             linear.register_buffer(name, half, persistent=False)
-    linear.__class__ = LowRankLinear
+    linear.__class__ = _WITH_CHANGES[type(linear)]
     set_scales(linear, [scale for _, _, scale in changes])
 
 
@@ -70,7 +89,7 @@ def _take_away(linear: nn.Module) -> None:
         for name in _names(number):
             delattr(linear, name)
     del linear.scales
-    linear.__class__ = CastLinear  # type: ignore[assignment] - the class that it was before
+    linear.__class__ = _WITHOUT[type(linear)]  # type: ignore[assignment] - the class that it was before
 
 
 def _names(number: int) -> tuple[str, str]:

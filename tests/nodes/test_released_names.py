@@ -172,7 +172,7 @@ def test_gemma_is_offered_and_opens_as_a_folder_and_as_a_file(nodes, single_gemm
 def unreadable(models, tiny_models):
     """Files that are published, or that people have, and that a loader does not read: {(folder, name): a word of why}.
 
-    fp8 with scales, Gemma 4, a part of a folder, and what is no safetensors file at all.
+    fp8 that lost a scale, Gemma 4, a part of a folder, and what is no safetensors file at all.
     """
     checkpoint = tiny_models("2.3") / "checkpoints" / "ltx-2.3-22b-dev.safetensors"
     with safe_open(checkpoint, "pt") as file:
@@ -180,15 +180,13 @@ def unreadable(models, tiny_models):
     weights = load_file(checkpoint)
     scaled = [key for key in weights if "transformer_blocks." in key and key.endswith(".to_q.weight")]
     weights |= {key: weights[key].to(torch.float8_e4m3fn) for key in scaled}
-    weights |= {key + "_scale": torch.ones(()) for key in scaled}
-    fp8 = ("ltx-2.3-22b-dev-fp8", "ltx-2.3-22b-distilled-fp8", "ltx-2-19b-dev-fp8")
-    for name in fp8:
-        save_file(weights, models / "checkpoints" / f"{name}.safetensors", metadata)
+    weights |= {key + "_scale": torch.ones(()) for key in scaled[1:]}
+    save_file(weights, models / "checkpoints" / "ltx-2.3-22b-less-fp8.safetensors", metadata)
     gemma4 = gemma_parts(tiny_models) | {"language_model.model.layers.0.layer_scalar": torch.ones(1)}
     save_file(gemma4, models / "text_encoders" / "gemma4-12b-with-proj-ltx-2.5-bf16.safetensors")
     (models / "checkpoints" / "broken.safetensors").write_text("<html>404</html>")
     return {
-        **{("checkpoints", f"{name}.safetensors"): "quantised" for name in fp8},
+        ("checkpoints", "ltx-2.3-22b-less-fp8.safetensors"): "without the scale that others have",
         ("text_encoders", "gemma4-12b-with-proj-ltx-2.5-bf16.safetensors"): "Gemma 4",
         ("text_encoders", f"{GEMMA}/model-00001-of-00002.safetensors"): "model-00001-of-00002.safetensors",
         ("checkpoints", "broken.safetensors"): "broken.safetensors",

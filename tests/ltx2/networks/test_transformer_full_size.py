@@ -19,7 +19,7 @@ RELEASES = ("20", "23")
 
 
 class Manifest:
-    name = "manifest"
+    name, metadata = "manifest", {}
 
     def __init__(self, manifest):
         components = [part for name, part in manifest.items() if not name.startswith("_") and "separate" not in name]
@@ -27,6 +27,9 @@ class Manifest:
 
     def shapes(self):
         return self._shapes
+
+    def stored_as(self, key):
+        return "BF16"
 
 
 @pytest.mark.parametrize("release", RELEASES)
