@@ -98,12 +98,19 @@ class Transformer(nn.Module):
     def text(self, video: Sequence[Tensor], audio: Sequence[Tensor]) -> tuple[tuple[tuple[KeysValues, ...], ...], ...]:
         """Keys and values of contexts (1, S, D), per modality, block and context, where no noise level enters them."""
         assert not self.follows_sigma_in_text
-        found = []
-        for name, contexts in (("video", video), ("audio", audio)):
-            projected = [getattr(self, name).project(context) for context in contexts]
-            streams = [getattr(block, name) for block in self.blocks]
-            found.append(tuple(tuple(stream.text(context, None) for context in projected) for stream in streams))
-        return tuple(found)
+        given = [
+            [getattr(self, name).project(context) for context in contexts]
+            for name, contexts in (("video", video), ("audio", audio))
+        ]
+        # Block after block, for blocks may be on the device one at a time.
+        found = [
+            tuple(
+                tuple(stream.text(context, None) for context in contexts)
+                for stream, contexts in zip((block.video, block.audio), given, strict=True)
+            )
+            for block in self.blocks
+        ]
+        return tuple(zip(*found, strict=True))
 
     @property
     def follows_sigma_in_text(self) -> bool:
