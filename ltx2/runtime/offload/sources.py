@@ -1,0 +1,104 @@
+"""Where blocks are while they are not on the device: in RAM, on purpose, or in their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .lanes import HostBuffer
+from .layout import BlockLayout
+from .reading import Reader
+
+
+class Source(Protocol):
+    """Where blocks come from.
+
+    Attributes:
+        reads: whether they come from files, into a buffer that is given.
+        slot_bytes: of the largest block as it arrives.
+        held_bytes: of RAM that is taken for as long as there is the source.
+    """
+
+    reads: bool
+    slot_bytes: int
+    held_bytes: int
+
+    def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
+        """The bytes of a block in RAM: read into `buffer`, or where they are anyway."""
+        ...
+
+    def finish(self, number: int, slot: Tensor) -> None:
+        """What is left to be done to a block when it is in its slot."""
+        ...
+
+    def release(self) -> None:
+        """Give back what is held."""
+        ...
+
+
+class DiskSource:
+    """Blocks are read anew for each sweep, and what is to be merged into them is merged in the slot."""
+
+    reads = True
+    held_bytes = 0
+
+    def __init__(self, layouts: Sequence[BlockLayout]) -> None:
+        self._layouts = layouts
+        self.slot_bytes = max(layout.num_bytes for layout in layouts)
+
+    def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
+        reader.fill(self._layouts[number], buffer)
+        return buffer[: self._layouts[number].num_bytes]
+
+    def finish(self, number: int, slot: Tensor) -> None:
+        for merge in self._layouts[number].merges:
+            merge(slot)
+
+    def release(self) -> None:
+        pass
+
+
+class RamSource:
+    """All blocks in RAM, one buffer each, everything merged. It can be `release`d, and must be.
+
+    Args:
+        pinned: for copies to a GPU.
+        check: called with (bytes read, bytes in all) before each block, and while it is read; raises to give up.
+    """
+
+    reads = False
+
+    def __init__(self, layouts: Sequence[BlockLayout], *, pinned: bool, check: Callable[[int, int], None]) -> None:
+        self.slot_bytes = max(layout.kept_bytes for layout in layouts)
+        self.held_bytes = sum(layout.kept_bytes for layout in layouts)
+        self._buffers: list[HostBuffer] = []
+        done = 0
+        scratch = HostBuffer(max(layout.num_bytes for layout in layouts), pinned=False)
+        try:
+            with torch.no_grad(), Reader(lambda: check(done, self.held_bytes)) as reader:
+                for layout in layouts:
+                    reader.fill(layout, scratch.bytes)
+                    for merge in layout.merges:
+                        merge(scratch.bytes)
+                    self._buffers.append(HostBuffer(layout.kept_bytes, pinned=pinned))
+                    self._buffers[-1].bytes.copy_(scratch.bytes[: layout.kept_bytes])
+                    done += layout.kept_bytes
+        except BaseException:
+            self.release()
+            raise
+        finally:
+            scratch.release()
+
+    def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
+        return self._buffers[number].bytes
+
+    def finish(self, number: int, slot: Tensor) -> None:
+        pass
+
+    def release(self) -> None:
+        for buffer in self._buffers:
+            buffer.release()
+        self._buffers.clear()

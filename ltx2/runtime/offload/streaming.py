@@ -1,0 +1,206 @@
+"""A network whose blocks are streamed: put on a built one from outside, and taken off again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ...errors import LTX2Error
+from ...placement import RAM, Placement
+from .lanes import LANES, Lane
+from .layout import BlockLayout, Merging
+from .mapped import MappedFiles
+from .reading import check_unchanged
+from .sources import DiskSource, RamSource, Source
+from .sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where a network keeps its blocks, and what runs through them in order.
+
+    Attributes:
+        path: of the list of blocks in the network.
+        owner: path of the module whose methods use them.
+        calls: those methods.
+    """
+
+    path: str
+    owner: str
+    calls: tuple[str, ...]
+
+
+#: By the kind of recipe. Other networks are small.
+BLOCKS = {
+    "transformer": Blocks("blocks", "", ("forward", "text")),
+    "text encoder": Blocks("gemma.model.layers", "gemma", ("forward", "next_logits")),
+}
+
+
+def nothing_merged(_name: str, _shape: tuple[int, ...]) -> list[Any]:
+    """For blocks without LoRAs to be merged."""
+    return []
+
+
+class Streaming:
+    """The blocks of `network` on `device`, a few at a time, whenever its calls run; between them none are there.
+
+    The network gives the same results as before. `release` makes it what it was.
+
+    Args:
+        placement: streamed from RAM or from disk, with so many slots.
+        name: of the network, for messages.
+        check: called while a block is awaited; raises where the user has cancelled.
+        on_bytes: called with (bytes read, bytes in all) while RAM is filled; likewise.
+        merging: what is to be merged into weights on their way; they lie without it where they are.
+
+    Attributes:
+        rest: All of the network but its blocks, for whoever moves that to the device: the same modules and tensors.
+        num_bytes: Of all blocks.
+        held_bytes: Of RAM that is taken until `release`.
+
+    Raises:
+        ModelFileError: a file cannot be read, or what is to be merged does not fit.
+        LTX2Error: there is no streaming to this kind of device.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        blocks: Blocks,
+        placement: Placement,
+        device: torch.device,
+        *,
+        name: str,
+        check: Callable[[], None],
+        on_bytes: Callable[[int, int], None],
+        merging: Merging = nothing_merged,
+        lane: Lane | None = None,
+    ) -> None:
+        assert placement.is_streamed, "a mode that streams, not 'automatic'"
+        if lane is None and device.type not in LANES:
+            raise LTX2Error(
+                f"blocks are streamed to {' and '.join(LANES)} devices; got {device}: choose the placement 'resident'"
+            )
+        self._lane = lane or LANES[device.type](device)
+        self._name, self._check = name, check
+        self._list = cast(nn.ModuleList, network.get_submodule(blocks.path))
+        self._owner = network.get_submodule(blocks.owner)
+        self._classes = type(self._list), type(self._owner)
+        files = MappedFiles()
+        self._layouts = [
+            BlockLayout.of(block, f"{blocks.path}.{number}", files, merging) for number, block in enumerate(self._list)
+        ]
+        found = [piece.extent for layout in self._layouts for piece in layout.pieces if piece.extent]
+        self._files = {extent.file: extent for extent in found}.values()
+        self._count = min(placement.slots, len(self._layouts))
+        self._source: Source = (
+            RamSource(self._layouts, pinned=self._lane.is_pinned, check=on_bytes)
+            if placement.mode == RAM
+            else DiskSource(self._layouts)
+        )
+        self.num_bytes = sum(layout.kept_bytes for layout in self._layouts)
+        self.held_bytes = self._source.held_bytes
+        self.rest = rest_of(network, blocks.path)
+        self._is_open = False
+        self._sweep: Sweep | None = None
+        self._put_on(blocks.calls)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes that it takes on the device while the network runs, with room to merge in."""
+        weights = [merge.weight.home.nbytes for layout in self._layouts for merge in layout.merges]
+        room = 2 * max(weights, default=0) if self._source.reads else 0
+        return self._count * self._source.slot_bytes + room
+
+    def release(self) -> None:
+        """Take the streaming off, and give back RAM and pins."""
+        assert not self._is_open, "not while it runs"
+        self._list.__class__, self._owner.__class__ = self._classes
+        self._source.release()
+
+    @contextmanager
+    def sweep(self) -> Iterator[None]:
+        """Inside, blocks arrive when they are asked for; whatever happens, nothing of it is left behind."""
+        if self._is_open:
+            yield
+            return
+        if self._source.reads:
+            # What is not streamed may lie in the map of a file, which must not be touched where that was cut off.
+            for extent in self._files:
+                check_unchanged(extent)
+        self._is_open = True
+        try:
+            self._sweep = self._new_sweep()
+            yield
+        finally:
+            self._is_open = False
+            self._close()
+
+    def ready(self, number: int) -> nn.Module:
+        """Block `number`, on the device within a sweep."""
+        while self._sweep is not None and not self._sweep.ready(number):
+            self._close()
+            self._sweep = self._new_sweep()
+        return cast(nn.Module, self._list._modules[str(number)])
+
+    def _new_sweep(self) -> Sweep:
+        return Sweep(self._layouts, self._source, self._lane, self._count, self._name, self._check)
+
+    def _close(self) -> None:
+        if self._sweep is not None:
+            sweep, self._sweep = self._sweep, None
+            sweep.close()
+
+    def _put_on(self, calls: Sequence[str]) -> None:
+        # The classes change, and not the modules: whoever looks for blocks among the children finds them.
+        self._list.__class__ = type("StreamedList", (_StreamedList,), {"streaming": self})
+        kind = type(self._owner)
+        within = {name: _within_sweep(self, getattr(kind, name)) for name in calls}
+        self._owner.__class__ = type(kind.__name__, (kind,), within)
+
+
+class _StreamedList(nn.ModuleList):
+    """Blocks that arrive when they are asked for, one after the other."""
+
+    streaming: Streaming
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self._in_turn(range(len(self))[key])
+        return self.streaming.ready(range(len(self))[key])
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return self._in_turn(range(len(self)))
+
+    def _in_turn(self, numbers: Sequence[int]) -> Iterator[nn.Module]:
+        return (self.streaming.ready(number) for number in numbers)
+
+
+def _within_sweep(streaming: Streaming, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*args: Any, **options: Any) -> Any:
+        with streaming.sweep():
+            return method(*args, **options)
+
+    return call
+
+
+def rest_of(network: nn.Module, path: str) -> nn.Module:
+    """All of `network` but the module at `path`, under the same names: the same modules, tensors in the same places."""
+    name, _, further = path.partition(".")
+    rest = type(type(network).__name__, (nn.Module,), {})()
+    rest.training = network.training
+    rest._parameters, rest._buffers = network._parameters, network._buffers
+    rest._non_persistent_buffers_set = network._non_persistent_buffers_set
+    children = {key: child for key, child in network._modules.items() if key != name or further}
+    if further:
+        children[name] = rest_of(network.get_submodule(name), further)
+    rest._modules = children
+    return rest

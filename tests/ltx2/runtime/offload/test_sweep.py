@@ -1,0 +1,181 @@
+"""Many blocks through few slots: their order, how much is there at once, and what runs beside what."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ltx2.checkpoint.reader import Checkpoint
+from ltx2.errors import LTX2Error
+from ltx2.placement import DISK, RAM, Placement
+from ltx2.precision.cast import cast_at_use
+from ltx2.runtime.offload import sweep as sweeping
+from ltx2.runtime.offload.lanes import CpuLane
+from ltx2.runtime.offload.streaming import Blocks, Streaming
+
+NUM_BLOCKS, WIDTH = 7, 64
+MODES = pytest.mark.parametrize("mode", [RAM, DISK])
+
+
+class Chain(nn.Module):
+    """Linear layers one after the other, each from its own place of a file."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(WIDTH, WIDTH)
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(NUM_BLOCKS))
+        self.between = lambda number: None
+
+    def forward(self, x):
+        x = self.head(x)
+        for number, layer in enumerate(self.layers[: len(self.layers)]):
+            x = layer(x)
+            self.between(number)
+        return x
+
+    def backwards(self, x):
+        for number in (4, 4, 5, -1, 0, 3):
+            x = self.layers[number](x)
+        return x
+
+
+class SlowLane(CpuLane):
+    """A copy stream that computes late: what is in a slot may be overwritten only when that is done."""
+
+    reads_into_slots = False
+
+    def __init__(self):
+        self.waited, self.moments, self.finished = [], 0, 0
+
+    def used(self):
+        self.moments += 1
+        return self.moments
+
+    def wait(self, moment, *, on_host=False):
+        self.waited.append((moment, on_host))
+
+    def finish(self):
+        self.finished += 1
+
+
+@pytest.fixture
+def chain(tmp_path):
+    torch.manual_seed(0)
+    network = Chain()
+    save_file(network.state_dict(), tmp_path / "chain.safetensors")
+    checkpoint = Checkpoint.open(tmp_path / "chain.safetensors")
+    for path, module in network.named_modules():
+        for name in module._parameters:
+            tensor = checkpoint.read(f"{path}.{name}")
+            module._parameters[name] = nn.Parameter(tensor, requires_grad=False)
+    return cast_at_use(network)
+
+
+@pytest.fixture
+def stream(chain):
+    made = []
+
+    def make(mode, slots=2, **options):
+        given = {"check": lambda: None, "on_bytes": lambda done, total: None, **options}
+        blocks = Blocks("layers", "", ("forward", "backwards"))
+        made.append(Streaming(chain, blocks, Placement(mode, slots), torch.device("cpu"), name="chain", **given))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.release()
+
+
+@MODES
+@pytest.mark.parametrize("slots", [2, 3])
+def test_many_blocks_share_few_slots_in_order(mode, slots, chain, stream, leaves_nothing):
+    x = torch.randn(3, WIDTH)
+    plain, back = chain(x), chain.backwards(x)
+    places = []
+    chain.between = lambda number: places.append(chain.layers._modules[str(number)].weight.untyped_storage().data_ptr())
+    with leaves_nothing():
+        stream(mode, slots)
+        for _ in range(3):
+            places.clear()
+            assert torch.equal(chain(x), plain)
+            assert len(places) == NUM_BLOCKS
+            assert len(set(places)) == slots
+            assert places == [places[number % slots] for number in range(NUM_BLOCKS)]
+        # Blocks that are skipped, used again, or asked for after later ones.
+        assert torch.equal(chain.backwards(x), back)
+
+
+@MODES
+def test_a_slot_is_written_to_only_after_what_was_computed_with_it(mode, chain, stream):
+    x, lane = torch.randn(3, WIDTH), SlowLane()
+    plain = chain(x)
+    stream(mode, lane=lane)
+    assert torch.equal(chain(x), plain)
+    # The first two slots are fresh; then each waits for the block that had it before.
+    assert [moment for moment, on_host in lane.waited if not on_host] == [None, None, 1, 2, 3, 4, 5]
+    assert lane.finished >= 1
+
+
+def test_outside_of_its_calls_blocks_are_those_in_the_file(chain, stream):
+    x = torch.randn(3, WIDTH)
+    homes = [layer.weight.data_ptr() for layer in chain.layers]
+    stream(DISK)
+    assert [layer.weight.data_ptr() for layer in chain.layers] == homes
+    assert torch.equal(chain.layers[3](x), torch.nn.functional.linear(x, chain.layers[3].weight, chain.layers[3].bias))
+    assert len(chain.layers) == NUM_BLOCKS
+    assert chain.layers[-1] is chain.layers[NUM_BLOCKS - 1]
+
+
+def test_reading_and_computing_overlap(chain, stream):
+    seconds = 0.03
+    streaming = stream(DISK)
+    host = streaming._source.host
+
+    def slowly(*given):
+        time.sleep(seconds)
+        return host(*given)
+
+    streaming._source.host = slowly
+    chain.between = lambda number: time.sleep(seconds)
+    started = time.monotonic()
+    chain(torch.randn(3, WIDTH))
+    # One after the other it would be 14 of them.
+    assert time.monotonic() - started < 12 * seconds
+
+
+def test_a_disk_that_hangs_ends_in_an_error_and_can_be_cancelled(chain, stream, monkeypatch):
+    monkeypatch.setattr(sweeping, "_PATIENCE_SECONDS", 0.3)
+    hang = threading.Event()
+    streaming = stream(DISK)
+    host = streaming._source.host
+    streaming._source.host = lambda *given: (hang.wait(20), host(*given))[1]
+    with pytest.raises(LTX2Error, match="blocks of chain must arrive while they are streamed; nothing came for 0 s"):
+        chain(torch.randn(3, WIDTH))
+    hang.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("LTX-2 blocks"):
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_cancelling_is_heeded_while_a_block_is_awaited(chain, stream, leaves_nothing):
+    class Cancelled(BaseException):
+        pass
+
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) > 1:
+            raise Cancelled
+
+    streaming = stream(DISK, check=check)
+    host = streaming._source.host
+    streaming._source.host = lambda *given: (time.sleep(0.5), host(*given))[1]
+    with leaves_nothing(), pytest.raises(Cancelled):
+        chain(torch.randn(3, WIDTH))
