@@ -22,7 +22,7 @@ from .checkpoint.load import Check, audit, build, no_check, on_meta
 from .checkpoint.lora import Lora
 from .checkpoint.lora_metadata import reference_scale
 from .checkpoint.lora_report import report
-from .checkpoint.lora_stack import Change, LoraStack, Restack, StackedLora, put_beside_layers
+from .checkpoint.lora_stack import LoraStack, Restack, StackedLora, put_beside_layers
 from .checkpoint.lora_use import LoraUse, block_range
 from .checkpoint.reader import Checkpoint
 from .checkpoint.release import release_of, require_component, section_of
@@ -128,8 +128,8 @@ class Recipe:
     def build(self, check: Check = no_check, merge_later: str = "") -> nn.Module:
         """The network, its weights mapped from the file and its LoRAs merged or beside them.
 
-        `check` is called between two weights. Into weights whose names begin with `merge_later` nothing is merged: that
-        is for whoever streams them.
+        `check` is called between two weights. Those whose names begin with `merge_later` stay as they are in the file:
+        whoever streams them does the rest.
         """
         raise NotImplementedError
 
@@ -178,9 +178,9 @@ class _SingleNetwork(Recipe):
         return Restack(self._stack(built.loras), self._stack(), self.table, lambda: Checkpoint.open(self.file.path))
 
     @property
-    def merging(self) -> Callable[[str, tuple[int, ...]], list[Change]]:
-        """The changes to be merged into a weight of this name and shape: what `merge_later` leaves out."""
-        return self._stack().merging
+    def on_the_way(self) -> LoraStack:
+        """What `merge_later` leaves to be done to weights."""
+        return self._stack()
 
     def _stack(self, loras: tuple[LoraEntry, ...] | None = None) -> LoraStack:
         """The stack of these LoRAs, or of its own."""

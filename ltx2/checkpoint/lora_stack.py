@@ -83,13 +83,11 @@ class LoraStack:
         return self.then(name, weight + sum(deltas[1:], deltas[0]))
 
     def leaving(self, prefix: str) -> Transform:
-        """The transform without what is merged into weights whose names begin with `prefix`: see `merging`."""
+        """The transform that leaves weights whose names begin with `prefix` as they are in the file.
 
-        def transform(name: str, weight: Tensor) -> Tensor:
-            waits = name.startswith(prefix) and self._changes(name, tuple(weight.shape), "merge")
-            return weight if waits else self(name, weight)
-
-        return transform
+        Whoever uses them does the rest: adds what `merging` says, and then calls `then`.
+        """
+        return lambda name, weight: weight if name.startswith(prefix) else self(name, weight)
 
     def merging(self, name: str, shape: tuple[int, ...]) -> list[Change]:
         """Every change that is to be merged into a weight."""

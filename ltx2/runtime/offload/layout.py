@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...checkpoint.lora_stack import Change
+from ...checkpoint.lora_stack import LoraStack
 from ...errors import ModelFileError
 from .mapped import Extent, MappedFiles
 
 _ALIGNMENT = 256  # bytes: what GPU libraries like best
-
-#: (parameter name, shape) -> the low-rank changes to be merged into it.
-Merging = Callable[[str, tuple[int, ...]], list[Change]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +24,32 @@ class Piece:
     Attributes:
         home: the tensor where it lies while it is not streamed: in a mapped file, or in RAM.
         extent: where that is in a file; None for RAM.
+        dtype: of what is used; `home` may have another.
         start: of its bytes in the buffer.
+        kept_start: the same where the buffer holds nothing but what is used.
     """
 
     home: Tensor
     extent: Extent | None
+    dtype: torch.dtype
     start: int
+    kept_start: int
 
-    def of(self, buffer: Tensor) -> Tensor:
-        """The tensor within `buffer` (bytes)."""
-        there = buffer[self.start : self.start + self.home.nbytes]
-        return there.view(self.home.dtype).view(self.home.shape)
+    def arrived(self, buffer: Tensor) -> Tensor:
+        """The tensor as it comes from its home."""
+        return _view(buffer, self.start, self.home.dtype, self.home.shape)
+
+    def finished(self, buffer: Tensor) -> Tensor:
+        """The tensor that is used, in the buffer in which it arrived."""
+        return _view(buffer, self.start, self.dtype, self.home.shape)
+
+    def kept(self, buffer: Tensor) -> Tensor:
+        """The tensor that is used, in a buffer that holds nothing else."""
+        return _view(buffer, self.kept_start, self.dtype, self.home.shape)
+
+
+def _view(buffer: Tensor, start: int, dtype: torch.dtype, shape: torch.Size) -> Tensor:
+    return buffer[start : start + shape.numel() * dtype.itemsize].view(dtype).view(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +69,24 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
-class Merge:
-    """Low-rank changes of one weight: (down, up, scale) each."""
+class Finish:
+    """What is done to one weight on its way: low-rank changes (down, up, scale) are merged, and then it is cast."""
 
     weight: Piece
     changes: tuple[tuple[Piece, Piece, float], ...]
+    then: Callable[[Tensor], Tensor]
 
     def __call__(self, buffer: Tensor) -> None:
-        """Add them to the weight in `buffer`, with the arithmetic of a merge at loading, to the bit."""
-        weight = self.weight.of(buffer)
+        """With the arithmetic of loading, to the bit."""
+        weight = self.weight.arrived(buffer)
         deltas = [
-            (up.of(buffer).to(weight.dtype) * scale) @ down.of(buffer).to(weight.dtype)
+            (up.arrived(buffer).to(weight.dtype) * scale) @ down.arrived(buffer).to(weight.dtype)
             for down, up, scale in self.changes
         ]
-        weight.add_(sum(deltas[1:], deltas[0]))
+        if deltas:
+            weight.add_(sum(deltas[1:], deltas[0]))
+        if self.weight.dtype != weight.dtype:
+            self.weight.finished(buffer).copy_(self.then(weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,33 +94,42 @@ class BlockLayout:
     """One block: its tensors, then what is merged into them.
 
     Attributes:
-        kept_bytes: of the buffer, once all is merged.
-        num_bytes: of the buffer while it is filled.
+        num_bytes: of the buffer in which it arrives.
+        kept_bytes: of one that holds nothing but what is used.
     """
 
     places: tuple[Place, ...]
     pieces: tuple[Piece, ...]
-    merges: tuple[Merge, ...]
-    kept_bytes: int
+    finishes: tuple[Finish, ...]
     num_bytes: int
+    kept_bytes: int
 
     @classmethod
-    def of(cls, block: nn.Module, path: str, files: MappedFiles, merging: Merging) -> BlockLayout:
+    def of(cls, block: nn.Module, path: str, files: MappedFiles, stack: LoraStack) -> BlockLayout:
         """The layout of the block that is called `path` in its network.
+
+        Args:
+            stack: what is to be done to its weights on their way.
 
         Raises:
             ModelFileError: something is to be merged into a quantised weight.
         """
         filling = _Filling(files)
+        weights = {f"{path}.{name}": weight for name, weight in block.named_parameters()}
+        for name, weight in weights.items():
+            filling.piece(weight, stack.then(name, weight.to("meta")).dtype)
         places = tuple(Place(tensors, name, filling.piece(tensor)) for tensors, name, tensor in _tensors(block))
-        kept = filling.num_bytes
-        merges = []
-        for name, weight in block.named_parameters():
-            if changes := merging(f"{path}.{name}", tuple(weight.shape)):
-                _check_mergeable(f"{path}.{name}", weight)
+        kept = filling.kept_bytes
+        finishes = []
+        for name, weight in weights.items():
+            changes = stack.merging(name, tuple(weight.shape))
+            if changes:
+                _check_mergeable(name, weight)
+            piece = filling.piece(weight)
+            if changes or piece.dtype != weight.dtype:
                 halves = tuple((filling.piece(down), filling.piece(up), scale) for down, up, scale in changes)
-                merges.append(Merge(filling.piece(weight), halves))
-        return cls(places, tuple(filling.pieces.values()), tuple(merges), kept, filling.num_bytes)
+                finishes.append(Finish(piece, halves, partial(stack.then, name)))
+        return cls(places, tuple(filling.pieces.values()), tuple(finishes), filling.num_bytes, kept)
 
 
 class _Filling:
@@ -113,12 +139,21 @@ class _Filling:
         self._files = files
         self.pieces: dict[int, Piece] = {}
         self.num_bytes = 0
+        self.kept_bytes = 0
 
-    def piece(self, tensor: Tensor) -> Piece:
+    def piece(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Piece:
         if id(tensor) not in self.pieces:
-            self.pieces[id(tensor)] = Piece(tensor, self._files.find(tensor), self.num_bytes)
-            self.num_bytes += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
+            dtype = dtype or tensor.dtype
+            extent = self._files.find(tensor)
+            self.pieces[id(tensor)] = Piece(tensor, extent, dtype, self.num_bytes, self.kept_bytes)
+            kept = tensor.numel() * dtype.itemsize
+            self.num_bytes += _aligned(max(tensor.nbytes, kept))
+            self.kept_bytes += _aligned(kept)
         return self.pieces[id(tensor)]
+
+
+def _aligned(num_bytes: int) -> int:
+    return -(-num_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
 def _tensors(block: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:

@@ -43,7 +43,7 @@ class Reader:
         for piece in layout.pieces:
             self._check()
             if piece.extent is None:
-                piece.of(buffer).copy_(piece.home)
+                piece.arrived(buffer).copy_(piece.home)
             else:
                 self._read(piece, piece.extent, buffer)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .lanes import HostBuffer
-from .layout import BlockLayout
+from .layout import BlockLayout, Piece
 from .reading import Reader
 
 
@@ -34,6 +34,10 @@ class Source(Protocol):
         """What is left to be done to a block when it is in its slot."""
         ...
 
+    def view(self, piece: Piece, slot: Tensor) -> Tensor:
+        """A tensor of a block that is in its slot."""
+        ...
+
     def release(self) -> None:
         """Give back what is held."""
         ...
@@ -54,8 +58,11 @@ class DiskSource:
         return buffer[: self._layouts[number].num_bytes]
 
     def finish(self, number: int, slot: Tensor) -> None:
-        for merge in self._layouts[number].merges:
-            merge(slot)
+        for finish in self._layouts[number].finishes:
+            finish(slot)
+
+    def view(self, piece: Piece, slot: Tensor) -> Tensor:
+        return piece.finished(slot)
 
     def release(self) -> None:
         pass
@@ -81,10 +88,11 @@ class RamSource:
             with torch.no_grad(), Reader(lambda: check(done, self.held_bytes)) as reader:
                 for layout in layouts:
                     reader.fill(layout, scratch.bytes)
-                    for merge in layout.merges:
-                        merge(scratch.bytes)
+                    for finish in layout.finishes:
+                        finish(scratch.bytes)
                     self._buffers.append(HostBuffer(layout.kept_bytes, pinned=pinned))
-                    self._buffers[-1].bytes.copy_(scratch.bytes[: layout.kept_bytes])
+                    for place in layout.places:
+                        place.piece.kept(self._buffers[-1].bytes).copy_(place.piece.finished(scratch.bytes))
                     done += layout.kept_bytes
         except BaseException:
             self.release()
@@ -97,6 +105,9 @@ class RamSource:
 
     def finish(self, number: int, slot: Tensor) -> None:
         pass
+
+    def view(self, piece: Piece, slot: Tensor) -> Tensor:
+        return piece.kept(slot)
 
     def release(self) -> None:
         for buffer in self._buffers:

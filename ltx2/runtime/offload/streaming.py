@@ -11,10 +11,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ...checkpoint.lora_stack import LoraStack
 from ...errors import LTX2Error
 from ...placement import RAM, Placement
 from .lanes import LANES, Lane
-from .layout import BlockLayout, Merging
+from .layout import BlockLayout
 from .mapped import MappedFiles
 from .reading import check_unchanged
 from .sources import DiskSource, RamSource, Source
@@ -43,11 +44,6 @@ BLOCKS = {
 }
 
 
-def nothing_merged(_name: str, _shape: tuple[int, ...]) -> list[Any]:
-    """For blocks without LoRAs to be merged."""
-    return []
-
-
 class Streaming:
     """The blocks of `network` on `device`, a few at a time, whenever its calls run; between them none are there.
 
@@ -58,7 +54,7 @@ class Streaming:
         name: of the network, for messages.
         check: called while a block is awaited; raises where the user has cancelled.
         on_bytes: called with (bytes read, bytes in all) while RAM is filled; likewise.
-        merging: what is to be merged into weights on their way; they lie without it where they are.
+        stack: what is to be done to weights on their way; they are without it where they lie.
 
     Attributes:
         rest: All of the network but its blocks, for whoever moves that to the device: the same modules and tensors.
@@ -80,7 +76,7 @@ class Streaming:
         name: str,
         check: Callable[[], None],
         on_bytes: Callable[[int, int], None],
-        merging: Merging = nothing_merged,
+        stack: LoraStack | None = None,
         lane: Lane | None = None,
     ) -> None:
         assert placement.is_streamed, "a mode that streams, not 'automatic'"
@@ -95,7 +91,8 @@ class Streaming:
         self._classes = type(self._list), type(self._owner)
         files = MappedFiles()
         self._layouts = [
-            BlockLayout.of(block, f"{blocks.path}.{number}", files, merging) for number, block in enumerate(self._list)
+            BlockLayout.of(block, f"{blocks.path}.{number}", files, stack or LoraStack())
+            for number, block in enumerate(self._list)
         ]
         found = [piece.extent for layout in self._layouts for piece in layout.pieces if piece.extent]
         self._files = {extent.file: extent for extent in found}.values()
@@ -115,7 +112,7 @@ class Streaming:
     @property
     def slot_bytes(self) -> int:
         """Bytes that it takes on the device while the network runs, with room to merge in."""
-        weights = [merge.weight.home.nbytes for layout in self._layouts for merge in layout.merges]
+        weights = [finish.weight.home.nbytes for layout in self._layouts for finish in layout.finishes]
         room = 2 * max(weights, default=0) if self._source.reads else 0
         return self._count * self._source.slot_bytes + room
 

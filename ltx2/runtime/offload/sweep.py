@@ -74,7 +74,7 @@ class Sweep:
             self._current, self._next = (found, slot), found + 1
             self._lane.before_use(moment)
         for place in self._layouts[number].places:
-            place.put(place.piece.of(slot))
+            place.put(self._source.view(place.piece, slot))
         return True
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from ltx2.checkpoint.lora_use import LoraUse
 from ltx2.errors import LTX2Error, ModelFileError
 from ltx2.networks.transformer.passes import ISOLATED, Pass, Perturbation
 from ltx2.placement import DISK, RAM, Placement
+from ltx2.precision.choices import FP8_CAST, PRECISIONS
 from ltx2.runtime.offload.streaming import BLOCKS, Streaming, rest_of
 
 FOUR = (
@@ -93,8 +94,25 @@ def test_loras_are_merged_on_the_way_or_stand_beside_as_on_the_resident_network(
     assert not same(resident, step(case, plain, FOUR))
     unmerged, _ = in_file(case, stack.leaving("blocks."))
     put_beside_layers(unmerged, stack)
-    streamed(unmerged, mode, merging=stack.merging)
+    streamed(unmerged, mode, stack=stack)
     assert same(step(case, unmerged, FOUR), resident)
+
+
+@pytest.mark.parametrize("mode", [RAM, DISK])
+def test_weights_that_are_cast_when_loaded_are_cast_on_the_way(mode, golden, in_file, step, streamed, tmp_path):
+    case = golden("transformer_23")
+    lora = lora_of(case, tmp_path / "lora.safetensors")
+    loras = (StackedLora(0, lora, lora.transformer, LoraUse(0.5)),)
+    stack = LoraStack(loras, then=PRECISIONS[FP8_CAST].transform)
+    network, _ = in_file(case, stack)
+    resident = step(case, network, FOUR)
+    assert {tensor.dtype for tensor in network.blocks.state_dict().values()} == {torch.float32, torch.float8_e4m3fn}
+    raw, _ = in_file(case, stack.leaving("blocks."))
+    assert {tensor.dtype for tensor in raw.blocks.state_dict().values()} == {torch.float32}
+    streaming = streamed(raw, mode, stack=stack)
+    assert same(step(case, raw, FOUR), resident)
+    kept = sum(tensor.nbytes for tensor in network.blocks.state_dict().values())
+    assert kept <= streaming.num_bytes <= kept + 256 * len(network.blocks.state_dict())
 
 
 class WatchingLane:

@@ -131,21 +131,15 @@ def test_outside_of_its_calls_blocks_are_those_in_the_file(chain, stream):
     assert chain.layers[-1] is chain.layers[NUM_BLOCKS - 1]
 
 
-def test_reading_and_computing_overlap(chain, stream):
-    seconds = 0.03
-    streaming = stream(DISK)
-    host = streaming._source.host
-
-    def slowly(*given):
-        time.sleep(seconds)
-        return host(*given)
-
-    streaming._source.host = slowly
-    chain.between = lambda number: time.sleep(seconds)
-    started = time.monotonic()
+@MODES
+def test_while_a_block_computes_the_next_one_arrives(mode, chain, stream):
+    streaming = stream(mode)
+    arrived = [threading.Event() for _ in range(NUM_BLOCKS)]
+    streaming._source.finish = lambda number, slot: arrived[number].set()
+    seen = []
+    chain.between = lambda number: seen.append(number == NUM_BLOCKS - 1 or arrived[number + 1].wait(20))
     chain(torch.randn(3, WIDTH))
-    # One after the other it would be 14 of them.
-    assert time.monotonic() - started < 12 * seconds
+    assert seen == [True] * NUM_BLOCKS
 
 
 def test_a_disk_that_hangs_ends_in_an_error_and_can_be_cancelled(chain, stream, monkeypatch):
