@@ -108,6 +108,7 @@ class ComfyGuider:
                 device=computation.device,
                 dtype=computation.dtype,
                 free_memory=current().free_memory(),
+                num_steps=len(sigmas) - 1,
             )
             model = _WalkedModel(self, walk, denoiser, sigmas, computation)
             options = {"transformer_options": {"sample_sigmas": sigmas}}

@@ -22,6 +22,7 @@ from ..networks.transformer.passes import Pass
 from ..tokens import TokenState
 from .memory import fitted, forward_of
 from .solvers import Latents, Prediction
+from .step_cache import StepCache, StepCaching
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class Prompts:
 
     Attributes:
         passes_per_forward: How many passes of a step run together; 0 for as many as memory allows.
+        caching: Which predictions may be left out; None computes every one.
     """
 
     positive: Context
@@ -49,6 +51,7 @@ class Prompts:
     video: AnyGuidance = NEUTRAL
     audio: AnyGuidance = NEUTRAL
     passes_per_forward: int = 0
+    caching: StepCaching | None = None
 
 
 class Denoiser:
@@ -59,6 +62,7 @@ class Denoiser:
             it is shown to the other one at sigma 0 and stays as it is.
         dtype: what the transformer computes in; state and guidance stay fp32.
         free_memory: bytes on the device beside the weights; None for plenty.
+        num_steps: of the run; a cache of steps must know it.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Denoiser:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         free_memory: int | None = None,
+        num_steps: int | None = None,
     ) -> None:
         self.transformer = transformer
         self.guidance = (prompts.video, prompts.audio)
@@ -92,6 +97,8 @@ class Denoiser:
         )
         #: How many passes have gone through the transformer so far.
         self.num_passes = 0
+        assert not prompts.caching or num_steps is not None, "a cache of steps must know how many there are"
+        self.cache = StepCache(prompts.caching, states, num_steps) if prompts.caching else None
         self._running = (Running(), Running())
         self._last = Prediction((None, None), (None, None))
 
@@ -99,13 +106,14 @@ class Denoiser:
         """The guided x0 (B, T, C) of each modality, masked tokens pulled to their clean latents; and the unguided.
 
         A modality that guidance skips at this step has its last prediction again, and the network leaves it as it is.
+        Where the cache holds, both have.
         """
         guidance = guidance_at(*self.guidance, sigma)
         updated = tuple(
             stream is not None and (last is None or step % (scales.skip_step + 1) == 0)
             for stream, scales, last in zip(self.streams, guidance, self._last.x0, strict=True)
         )
-        if any(updated):
+        if any(updated) and not self._is_cached(x, sigma, step, (guidance, updated)):
             video, audio = (scales if stream else None for stream, scales in zip(self.streams, guidance, strict=True))
             wanted = tuple(
                 is_updated and not stream.is_frozen for stream, is_updated in zip(self.streams, updated, strict=True)
@@ -129,16 +137,28 @@ class Denoiser:
         self, x: Latents, sigma: float, passes: Mapping[str, Pass], updated: tuple[bool, bool] = (True, True)
     ) -> tuple[dict[str, Tensor] | None, ...]:
         """Per modality, x0 by the name of the pass, before any arithmetic on them."""
-        inputs = [
-            stream.inputs(latent, sigma, is_updated) if stream else None
-            for stream, latent, is_updated in zip(self.streams, x, updated, strict=True)
-        ]
+        inputs = self._inputs(x, sigma, updated)
         velocities = self.transformer(*inputs, tuple(passes.values()), self.forward.at_once)
         self.num_passes += len(passes)
         return tuple(
             dict(zip(passes, stream.x0(latent, velocity, sigma), strict=True)) if stream else None
             for stream, latent, velocity in zip(self.streams, x, velocities, strict=True)
         )
+
+    def _inputs(self, x: Latents, sigma: float, updated: tuple[bool, bool]) -> list[StreamInput | None]:
+        return [
+            stream.inputs(latent, sigma, is_updated) if stream else None
+            for stream, latent, is_updated in zip(self.streams, x, updated, strict=True)
+        ]
+
+    def _is_cached(self, x: Latents, sigma: float, step: int, key: object) -> bool:
+        """Whether the last prediction may serve once more."""
+
+        def early() -> Latents:
+            velocities = self.transformer(*self._inputs(x, sigma, (True, True)), num_blocks=1)
+            return tuple(None if v is None else v.to(latent) for v, latent in zip(velocities, x, strict=True))
+
+        return self.cache is not None and self.cache.holds(step, key, early)
 
 
 class _PreparedStream:

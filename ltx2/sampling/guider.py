@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import LTX2Error
 from ..guidance.guidance import FOLLOWING, NEUTRAL, AnyGuidance, farthest_cfg
 from ..recipe import TransformerRecipe
 from .denoiser import Context, Prompts
+from .step_cache import StepCaching
 
 logger = logging.getLogger("ltx2")
 
@@ -67,6 +68,10 @@ class Guider:
             if context is not None:
                 _check_width(context, transformer)
         return cls(transformer, Prompts(positive, negative, video, audio, passes_per_forward))
+
+    def with_caching(self, caching: StepCaching) -> Guider:
+        """This guider, whose runs may leave predictions out; lossy."""
+        return replace(self, prompts=replace(self.prompts, caching=caching))
 
 
 def _distilled_part(transformer: TransformerRecipe) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .approximations import Approximation
 from .run import Run
 
 logger = logging.getLogger("ltx2")
@@ -29,6 +30,7 @@ class Report:
         tokens: Of each modality ("video", "audio"), conditions included; None where it is left out.
         estimated_bytes: What was reserved beside the weights.
         peak_bytes: The most that was allocated on the device, weights included; None where it does not tell (CPU).
+        lossy: What is not exact by choice.
     """
 
     solver: str
@@ -42,6 +44,7 @@ class Report:
     tokens: Mapping[str, int | None]
     estimated_bytes: int
     peak_bytes: int | None
+    lossy: tuple[Approximation, ...] = ()
 
     @classmethod
     def of(
@@ -63,21 +66,23 @@ class Report:
             precision=_name(dtype),
             weights=dict(Counter(_name(tensor.dtype) for tensor in transformer.state_dict().values())),
             tokens=dict(zip(("video", "audio"), tokens, strict=True)),
+            lossy=run.lossy,
             **fields,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON. An exact run has no "lossy"."""
+        return {name: value for name, value in asdict(self).items() if name != "lossy" or value}
 
     def log(self) -> None:
         """One line at INFO."""
         peak = "" if self.peak_bytes is None else f", {self.peak_bytes / 2**30:.1f} GiB at most"
         kept = ", ".join(f"{count} in {name}" for name, count in self.weights.items())
+        left_out = "".join(f"; lossy: {one}" for one in self.lossy)
         logger.info(
-            "sampled %d steps of %s, %d passes, in %.1f s (%.2f s a step) on %s in %s; weights: %s%s",
+            "sampled %d steps of %s, %d passes, in %.1f s (%.2f s a step) on %s in %s; weights: %s%s%s",
             *(self.steps, self.solver, self.passes, self.seconds, self.seconds_per_step),
-            *(self.device, self.precision, kept, peak),
+            *(self.device, self.precision, kept, peak, left_out),
         )
 
 

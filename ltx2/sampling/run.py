@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import LTX2Error
 from ..networks.transformer.model import Transformer
 from ..tokens import TokenState, unflatten_video
+from .approximations import Approximation, approximations, warn
 from .denoiser import Denoiser, Prompts
 from .given_noise import with_given
 from .noise import draw, step_noise
@@ -25,11 +26,12 @@ from .solvers import Latents, Solver
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What came out, how many passes went through the transformer for it, and how long that took."""
+    """What came out, how many passes went through the transformer for it, how long that took, and what is not exact."""
 
     states: States
     passes: int
     seconds: float
+    lossy: tuple[Approximation, ...] = ()
 
 
 def run(
@@ -76,9 +78,12 @@ def run(
         noisy, noise = resumed(noisy, latents), continued(noise, latents)
     started = time.monotonic()
     with torch.no_grad():
-        denoiser = Denoiser(transformer, prompts, noisy, device=device, dtype=dtype, free_memory=free_memory)
+        options = {"device": device, "dtype": dtype, "free_memory": free_memory, "num_steps": len(sigmas) - 1}
+        denoiser = Denoiser(transformer, prompts, noisy, **options)
+        warn(approximations(denoiser, prompts, sigmas))
         states = sample(denoiser, noisy, sigmas, solver, noise, on_step, _of_video(on_x0, noisy[0], video))
-    return Run(states, denoiser.num_passes, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Run(states, denoiser.num_passes, seconds, approximations(denoiser, prompts, sigmas))
 
 
 def _check_channels(transformer: Transformer, states: States) -> None:

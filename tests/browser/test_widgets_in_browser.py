@@ -229,6 +229,25 @@ def test_a_report_comes_back_with_a_runs_outputs(canvas, ids):
     assert panel(canvas, "report").count() == 0
 
 
+def test_a_report_says_what_is_not_exact(canvas, ids):
+    counts = {"saved": 10, "of": 30, "video": 12, "audio": None}
+    lossy = [
+        {"kind": "step_cache", "counts": counts, "note": None},
+        {"kind": "guidance_interval", "counts": {"saved": 0, "of": 90}, "note": "never"},
+        {"kind": "of a later release", "counts": {}, "note": "unheard of"},
+    ]
+    report = {**REPORT, "lossy": lossy}
+    canvas.page.evaluate(
+        "([id, report]) => { app.nodeOutputs = { [id]: { ltx2_report: [report] } } }", [ids["sample"], report]
+    )
+    canvas.page.wait_for_timeout(2 * LOOK)
+    text = panel(canvas, "report").inner_text()
+    assert "step cache left out 10 of 30 predictions (picture 12, sound -)" in text
+    assert "guidance left out 0 of 90 passes: a term holds at no step" in text
+    assert text.count("lossy") == 2
+    canvas.page.evaluate("() => { app.nodeOutputs = {} }")
+
+
 def test_settings_turn_panels_off_and_on(canvas, ids, without):
     size = "id => [...app.graph.getNodeById(id).size]"
     shown = canvas.page.evaluate(size, int(ids["canvas"]))

@@ -4,6 +4,9 @@ import { element, table } from "./elements.mjs"
 import { locatorOf } from "./nodes.mjs"
 
 const HEIGHT = 142
+// What a run may not be exact by, and why that cannot help, as reports name them.
+const LOSSY = ["step_cache", "skip_step", "guidance_interval"]
+const NOTES = ["off", "no_steps", "few_steps", "never"]
 
 // What a node's last run reported; null before one.
 export const reportOf = (node, app) => (node.graph && app.nodeOutputs?.[locatorOf(node)]?.ltx2_report?.[0]) || null
@@ -40,5 +43,14 @@ function lines(report, { say, count, seconds, bytes }) {
         [say("tokens"), tokens.join(", ")],
         [say("peak"), peak],
         [say("estimate"), say("beside", { estimate: bytes(report.estimated_bytes) })],
+        ...(report.lossy ?? [])
+            .filter(({ kind }) => LOSSY.includes(kind))
+            .map((one) => [say("lossy"), lossy(one, say)]),
     ]
+}
+
+// What was left out, and a word where it could not help; a modality that had no say is a dash.
+function lossy({ kind, counts, note }, say) {
+    const shown = Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, count ?? "-"]))
+    return NOTES.includes(note) ? `${say(kind, shown)}: ${say(note)}` : say(kind, shown)
 }

@@ -22,7 +22,12 @@ const ENGLISH = {
     time: "time", seconds: "{seconds} s, {each} s a step", precision: "precision", weights: "weights",
     device: "device", video_tokens: "{count} video", audio_tokens: "{count} sound", peak: "peak memory",
     peak_known: "{peak} with the weights", peak_unknown: "not told by this device",
-    estimate: "estimate", beside: "{estimate} beside the weights",
+    estimate: "estimate", beside: "{estimate} beside the weights", lossy: "lossy",
+    step_cache: "step cache left out {saved} of {of} predictions (picture {video}, sound {audio})",
+    skip_step: "skip_step left out {saved} of {of} steps (picture {video}, sound {audio})",
+    guidance_interval: "guidance left out {saved} of {of} passes",
+    off: "a threshold is 0", no_steps: "no step is left to it", few_steps: "too few steps for it",
+    never: "a term holds at no step",
     select: "Show node", refused: "{title} was refused", failed: "{title} failed",
 }
 
@@ -46,7 +51,11 @@ const CHINESE = {
     time: "时间", seconds: "{seconds} 秒，每步 {each} 秒", precision: "精度", weights: "权重",
     device: "设备", video_tokens: "视频 {count}", audio_tokens: "声音 {count}", peak: "峰值内存",
     peak_known: "含权重 {peak}", peak_unknown: "此设备未提供",
-    estimate: "预计", beside: "权重之外 {estimate}",
+    estimate: "预计", beside: "权重之外 {estimate}", lossy: "有损",
+    step_cache: "步缓存省去 {saved}/{of} 次预测（画面 {video}，声音 {audio}）",
+    skip_step: "skip_step 省去 {saved}/{of} 步（画面 {video}，声音 {audio}）",
+    guidance_interval: "引导省去 {saved}/{of} 次前向",
+    off: "阈值为 0", no_steps: "没有可省的步", few_steps: "步数太少", never: "有一项在任何一步都不起作用",
     select: "显示节点", refused: "“{title}”被拒绝", failed: "“{title}”失败",
 }
 
