@@ -5,7 +5,7 @@ Shapes: B batch, T query tokens, S key tokens, D width of the query stream, I in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -73,6 +73,7 @@ class Attention(nn.Module):
         rotary: Rotary | None = None,
         bias: AttentionBias | None = None,
         kept: Tensor | None = None,
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Attend from x (B, T, D) to `memory`, or to x itself.
 
@@ -81,38 +82,48 @@ class Attention(nn.Module):
             bias: added to the logits (self-attention only).
             kept: the rows of the batch that attend; in the others the values pass through in place of the attention
                 over them (self-attention only). The gate and `to_out` still apply. None for all.
+            prepare: what is done to x first. Nobody holds its result while queries meet keys, as a caller would.
         """
+        x = x if prepare is None else prepare(x)
+        gate = None if self.to_gate is None else self.to_gate(x)
         if memory is not None:
-            attended = self._attend(x, memory, rotary, bias)
-        elif kept is None:
-            attended = self._attend(x, self.keys_values(x, rotary), rotary, bias)
-        else:
-            attended = self._heads(self.to_v(x))
-            if len(kept):
-                own = KeysValues(self._keys(x[kept], rotary), attended[kept])
-                attended = attended.index_copy(0, kept, self._attend(x[kept], own, rotary, bias))
-        if self.to_gate is not None:
-            attended = attended * rearrange(2 * torch.sigmoid(self.to_gate(x)), "b t h -> b h t 1")
-        return self.to_out(rearrange(attended, "b h t c -> b t (h c)"))
+            return self._out(_attention(self._turned(self.query_norm(self.to_q(x)), rotary), memory, bias), gate)
+        value = self._heads(self.to_v(x))
+        x = x if kept is None else x[kept]
+        if not len(x):
+            return self._out(value, gate)
+        query, key = self.to_q(x), self.to_k(x)
+        # What is made anew takes the place of what it was made of: each of these is as large as all hidden states.
+        del x
+        query = self.query_norm(query)
+        query = self._turned(query, rotary)
+        key = self.key_norm(key)
+        key = self._turned(key, rotary)
+        attended = _attention(query, KeysValues(key, value if kept is None else value[kept]), bias)
+        del query, key
+        if kept is not None:
+            attended = value.index_copy(0, kept, attended)
+        del value
+        return self._out(attended, gate)
 
     def keys_values(self, context: Tensor, rotary: Rotary | None = None) -> KeysValues:
         """What queries attend to in a context (B, S, ...)."""
-        return KeysValues(self._keys(context, rotary), self._heads(self.to_v(context)))
+        return KeysValues(self._turned(self.key_norm(self.to_k(context)), rotary), self._heads(self.to_v(context)))
 
-    def _keys(self, context: Tensor, rotary: Rotary | None) -> Tensor:
-        keys = self._heads(self.key_norm(self.to_k(context)))
-        return keys if rotary is None else rotate(keys, rotary)
-
-    def _attend(self, x: Tensor, memory: KeysValues, rotary: Rotary | None, bias: AttentionBias | None) -> Tensor:
-        query = self._heads(self.query_norm(self.to_q(x)))
-        if rotary is not None:
-            query = rotate(query, rotary)
-        if bias is None:
-            return F.scaled_dot_product_attention(query, *memory)
-        return _biased(query, memory, bias)
+    def _turned(self, x: Tensor, rotary: Rotary | None) -> Tensor:
+        return self._heads(x) if rotary is None else rotate(self._heads(x), rotary)
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b t (h c) -> b h t c", h=self.num_heads)
+
+    def _out(self, attended: Tensor, gate: Tensor | None) -> Tensor:
+        if gate is not None:
+            attended = attended * rearrange(2 * torch.sigmoid(gate), "b t h -> b h t 1")
+        return self.to_out(rearrange(attended, "b h t c -> b t (h c)"))
+
+
+def _attention(query: Tensor, memory: KeysValues, bias: AttentionBias | None) -> Tensor:
+    return F.scaled_dot_product_attention(query, *memory) if bias is None else _biased(query, memory, bias)
 
 
 def _biased(query: Tensor, memory: KeysValues, bias: AttentionBias) -> Tensor:

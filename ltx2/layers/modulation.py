@@ -63,25 +63,25 @@ def _spans(index: Tensor) -> tuple[tuple[slice, int | Tensor], ...]:
     return tuple((slice(start, min(start + _CHUNK, len(index))), index[start : start + _CHUNK]) for start in starts)
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor, levels: Levels) -> Tensor:
-    """x * (1 + scale) + shift for x (B, T, D), with shift and scale (U, D) chosen by each token's level."""
+def modulate(x: Tensor, shift: Tensor, factor: Tensor, levels: Levels) -> Tensor:
+    """x * factor + shift for x (B, T, D), with shift and factor (U, D) chosen by each token's level."""
     if levels.spans is None:
-        return x * (1 + scale) + shift
+        return torch.addcmul(shift, x, factor)
     out = torch.empty_like(x)
     tokens, flat = levels.by_pass(x), levels.by_pass(out)
     for span, row in levels.spans:
-        flat[:, span] = tokens[:, span] * (1 + scale[row]) + shift[row]
+        torch.addcmul(shift[row], tokens[:, span], factor[row], out=flat[:, span])
     return out
 
 
 def add_gated(x: Tensor, update: Tensor, gate: Tensor, levels: Levels) -> Tensor:
     """x + gate * update for x (B, T, D), with gate (U, D) chosen by each token's level."""
     if levels.spans is None:
-        return x + update * gate
+        return torch.addcmul(x, update, gate)
     out = torch.empty_like(x)
     tokens, updates, flat = levels.by_pass(x), levels.by_pass(update), levels.by_pass(out)
     for span, row in levels.spans:
-        flat[:, span] = torch.addcmul(tokens[:, span], updates[:, span], gate[row])
+        torch.addcmul(tokens[:, span], updates[:, span], gate[row], out=flat[:, span])
     return out
 
 

@@ -74,8 +74,10 @@ def rotary_table(
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Turn the feature pairs of x (B, H, T, 2P): (a, b) -> (a cos - b sin, b cos + a sin)."""
-    pattern = "b h t (p two) -> two b h t p" if rotary.interleaved else "b h t (two p) -> two b h t p"
-    a, b = rearrange(x, pattern, two=2)
-    turned = torch.stack((a * rotary.cos - b * rotary.sin, b * rotary.cos + a * rotary.sin))
-    left, _, right = pattern.partition(" -> ")
-    return rearrange(turned, f"{right} -> {left}")
+    axis = -1 if rotary.interleaved else -2
+    pairs = x.unflatten(-1, (-1, 2) if rotary.interleaved else (2, -1))
+    turned = pairs * rotary.cos.unsqueeze(axis)
+    a, b = pairs.select(axis, 0), pairs.select(axis, 1)
+    turned.select(axis, 0).addcmul_(b, rotary.sin, value=-1)
+    turned.select(axis, 1).addcmul_(a, rotary.sin)
+    return turned.flatten(-2)

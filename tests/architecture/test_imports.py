@@ -21,7 +21,7 @@ LIBRARY = {
     "recipe": "config placement networks precision checkpoint",
     "kept": "media",
     "prompting": "config networks checkpoint recipe media kept",
-    "runtime": "geometry config placement networks precision checkpoint recipe",
+    "runtime": "geometry config layers placement networks precision checkpoint recipe",
     "preview": "media networks recipe kept",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",
@@ -36,7 +36,7 @@ LIBRARY = {
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
 # ComfyUI depends on the first, the client's progress on the second; what misses one says what to do.
-OPTIONAL = {"sentencepiece", "websockets"}
+OPTIONAL = {"gguf", "sentencepiece", "websockets"}
 COMFYUI = {
     "comfy",
     "comfy_api",

@@ -91,4 +91,4 @@ class StreamEdges(nn.Module):
         shift, scale = (embedded[:, None] + self.output_table.to(embedded)).unbind(1)
         # A mean-subtracting LayerNorm, unlike every other norm here.
         normed = F.layer_norm(x, x.shape[-1:], eps=self.config.norm_eps)
-        return self.unpatchify(modulate(normed, shift, scale, given.levels))
+        return self.unpatchify(modulate(normed, shift, 1 + scale, given.levels))

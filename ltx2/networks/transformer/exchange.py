@@ -12,6 +12,7 @@ from ...config.transformer import TransformerConfig
 from ...layers.attention import Attention
 from ...layers.modulation import modulate
 from ...layers.norms import rms_norm
+from ...packages import rearrange
 from .stream import StreamConditions
 
 
@@ -44,7 +45,7 @@ class Exchange(nn.Module):
         if given_video.is_updated:
             video = _listen(video, self.audio_to_video, seen, heard, 0, kept[0])
         if given_audio.is_updated:
-            audio = _listen(audio, self.video_to_audio, heard, seen, 2, kept[1])
+            audio = _listen(audio, self.video_to_audio, heard, seen, 1, kept[1])
         return video, audio
 
 
@@ -53,21 +54,24 @@ class _Side:
 
     def __init__(self, normed: Tensor, table: Tensor, given: StreamConditions) -> None:
         self.normed = normed
-        self.rows = given.exchange_rows + table[:4].to(given.exchange_rows)
+        scales, shifts = rearrange(
+            given.exchange_rows + table[:4].to(given.exchange_rows), "u (n two) d -> two n u d", two=2
+        )
+        self.rows = tuple(zip(1 + scales, shifts, strict=True))
         self.gate = given.exchange_gate + table[4:].to(given.exchange_gate)
         self.given = given
 
-    def modulated(self, first_row: int, kept: Tensor | None) -> Tensor:
+    def modulated(self, branch: int, kept: Tensor | None) -> Tensor:
         normed = self.normed if kept is None else self.normed[kept]
-        scale, shift = self.rows[:, first_row], self.rows[:, first_row + 1]
-        return modulate(normed, shift, scale, self.given.levels)
+        factor, shift = self.rows[branch]
+        return modulate(normed, shift, factor, self.given.levels)
 
 
-def _listen(x: Tensor, attention: Attention, own: _Side, other: _Side, row: int, kept: Tensor | None) -> Tensor:
+def _listen(x: Tensor, attention: Attention, own: _Side, other: _Side, branch: int, kept: Tensor | None) -> Tensor:
     if kept is not None and not len(kept):
         return x
-    memory = attention.keys_values(other.modulated(row, kept), other.given.exchange_rotary)
-    update = attention(own.modulated(row, kept), memory, rotary=own.given.exchange_rotary)
+    memory = attention.keys_values(other.modulated(branch, kept), other.given.exchange_rotary)
+    update = attention(own.modulated(branch, kept), memory, rotary=own.given.exchange_rotary)
     if kept is None:
         return torch.addcmul(x, update, own.gate)
     return x.index_copy(0, kept, torch.addcmul(x[kept], update, own.gate))

@@ -108,7 +108,7 @@ class Transformer(nn.Module):
                 tuple(stream.text(context, None) for context in contexts)
                 for stream, contexts in zip((block.video, block.audio), given, strict=True)
             )
-            for block in self.blocks
+            for block in cast(Iterable[Block], self.blocks)
         ]
         return tuple(zip(*found, strict=True))
 

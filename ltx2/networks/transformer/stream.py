@@ -61,9 +61,14 @@ class Stream(nn.Module):
 
     def attend(self, x: Tensor, given: StreamConditions, kept: Tensor | None) -> Tensor:
         """Self-attention. `kept`: the rows that it is not left out of; None for all."""
-        shift, scale, gate = self._rows(given)[:3]
-        hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
-        update = self.self_attention(hidden, rotary=given.rotary, bias=given.attention_bias, kept=kept)
+        shift, factor, gate = self._rows(given, 0)
+        update = self.self_attention(
+            x,
+            rotary=given.rotary,
+            bias=given.attention_bias,
+            kept=kept,
+            prepare=lambda x: modulate(rms_norm(x, self.eps), shift, factor, given.levels),
+        )
         return add_gated(x, update, gate, given.levels)
 
     def text(self, context: Tensor, prompt_rows: Tensor | None) -> KeysValues:
@@ -78,15 +83,18 @@ class Stream(nn.Module):
         """Text attention."""
         if self.prompt_table is None:
             return x + self.text_attention(rms_norm(x, self.eps), text)
-        shift, scale, gate = self._rows(given)[6:]
-        query = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
+        shift, factor, gate = self._rows(given, 6)
+        query = modulate(rms_norm(x, self.eps), shift, factor, given.levels)
         return add_gated(x, self.text_attention(query, text), gate, given.levels)
 
     def feed(self, x: Tensor, given: StreamConditions) -> Tensor:
         """The feed-forward network."""
-        shift, scale, gate = self._rows(given)[3:6]
-        hidden = modulate(rms_norm(x, self.eps), shift, scale, given.levels)
+        shift, factor, gate = self._rows(given, 3)
+        hidden = modulate(rms_norm(x, self.eps), shift, factor, given.levels)
         return add_gated(x, self.feed_forward(hidden), gate, given.levels)
 
-    def _rows(self, given: StreamConditions) -> tuple[Tensor, ...]:
-        return (given.rows + self.table.to(given.rows)).unbind(1)
+    def _rows(self, given: StreamConditions, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(shift, factor, gate) of a branch (U, D); the factor is 1 + scale."""
+        rows = slice(first, first + 3)
+        shift, scale, gate = (given.rows[:, rows] + self.table[rows].to(given.rows)).unbind(1)
+        return shift, 1 + scale, gate

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from ...config.transformer import StreamConfig, TransformerConfig
+from ...layers.feed_forward import FEED_ROWS
 from .stored import copied
 
-# Around the feed-forward network: its input, and four times as wide before and after the activation.
-_FEED = 1 + 4 + 4
-# The same while the weights are copied: input, the wide state and the output.
-_FEED_COPIED = 1 + 4 + 1
+# Around self-attention: queries, keys, values, and what they are made of or what they find.
+_ATTEND = 4
 # Around the attention to text: its input, queries, what they found, and that gated or added.
 _READ = 4
 
@@ -58,10 +57,27 @@ def forward_bytes(config: TransformerConfig, given: Forward, dtype: torch.dtype)
     peaks = [copied(config.num_rows * stream.width**2, dtype) for stream, _, _ in streams]
     for stream, tokens, _ in streams:
         own = given.at_once * given.clips * tokens * stream.width
-        weights = copied(4 * stream.width**2, dtype)
-        peaks.append(states + exchanged + max(_FEED * own, _FEED_COPIED * own + weights if weights else 0))
-        peaks.append(states + _text(config, given, streams) + _stacked(given, stream) + _READ * own)
+        layer = copied(stream.width**2, dtype)
+        peaks.append(states + _ATTEND * own + layer)
+        peaks.append(states + _text(config, given, streams) + _stacked(given, stream) + _READ * own + layer)
+        peaks.append(states + exchanged + _feed(own, stream.width) + copied(4 * stream.width**2, dtype))
+        if exchanged:
+            # The states' norms, the other modality's new state, what is modulated, and keys and values of it.
+            peaks.append(states + exchanged + 2 * own + _memory(config, own // stream.width) + layer)
     return (kept + max(peaks)) * dtype.itemsize
+
+
+def _feed(own: int, width: int) -> int:
+    """Around the feed-forward network: its input and output, and four times as wide states of some tokens in between.
+
+    In pieces, all outputs are there once more when they are joined.
+    """
+    rows = min(own // width, FEED_ROWS)
+    return max(2 * own + 4 * rows * width, 3 * own if rows * width < own else 0)
+
+
+def _memory(config: TransformerConfig, tokens: int) -> int:
+    return 2 * tokens * config.audio_num_heads * config.audio_head_dim
 
 
 def _kept(config: TransformerConfig, given: Forward, stream: StreamConfig, tokens: int, levels: int) -> int:
@@ -74,8 +90,8 @@ def _kept(config: TransformerConfig, given: Forward, stream: StreamConfig, token
         contexts += 2 * config.num_layers * context * width
     elif config.caption_projection:
         contexts += context * width
-    # Rows of the call, those of the block, and of the exchange.
-    rows = levels * (2 * config.num_rows + 4 + 1) * width
+    # Rows of the call, and of a branch of a block.
+    rows = levels * (config.num_rows + 4 + 1 + 4) * width
     return tables + latents + contexts + rows
 
 

@@ -180,3 +180,26 @@ def test_text_is_read_once_for_the_passes_of_a_prompt(case, network):
     for handle in handles:
         handle.remove()
     assert len(calls) == 2 * 8
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("per_token", [False, True])
+def test_nothing_that_is_given_changes(case, network, per_token):
+    """Work in place stays with what the network has made itself."""
+    given = streams(case, network, per_token=per_token)
+    if not network.follows_sigma_in_text:
+        text = network.text(*(one.contexts for one in given))
+        given = [replace(one, text=known) for one, known in zip(given, text, strict=True)]
+    tensors = [x for one in given for x in tensors_of(one)]
+    before = [x.clone() for x in tensors]
+    network(*given, FOUR, 1)
+    assert len(tensors) > 10
+    assert all(torch.equal(x, copy) for x, copy in zip(tensors, before, strict=True))
+
+
+def tensors_of(value):
+    """All tensors within a value, however deep."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    parts = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
+    return [x for part in parts for x in tensors_of(part)]
