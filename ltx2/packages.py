@@ -14,6 +14,7 @@ from .errors import LTX2Error
 _PACKAGES = {
     "av": ("av", "video and sound files"),
     "einops": ("einops", "the networks and for all that changes the layout of tensors"),
+    "gguf": ("gguf", "model files in GGUF"),
     "PIL": ("Pillow", "images"),
     "safetensors": ("safetensors", "model files, and for saved latents and prompts"),
     "sentencepiece": ("sentencepiece", "text encoders in a single file"),
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     import av as av
     import av.video.reformatter as reformatter
     import einops as einops
+    import gguf as gguf
     import safetensors as safetensors
     import safetensors.torch as safetensors_torch
     import sentencepiece as sentencepiece
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
     from PIL import ImageSequence as ImageSequence
 else:
     reformatter = Package("av.video.reformatter")
-    av, einops, safetensors = Package("av"), Package("einops"), Package("safetensors")
+    av, einops, gguf, safetensors = Package("av"), Package("einops"), Package("gguf"), Package("safetensors")
     safetensors_torch = Package("safetensors.torch")
     sentencepiece, tokenizers, transformers = Package("sentencepiece"), Package("tokenizers"), Package("transformers")
     transformers_audio = Package("transformers.audio_utils")

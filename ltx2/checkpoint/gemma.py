@@ -13,6 +13,7 @@ from ..errors import ModelFileError
 from ..networks.text.gemma import Gemma3
 from ..networks.text.tokenizer import PromptTokenizer
 from ..networks.text.vision import GemmaVision, Projector, VisionTower
+from .gguf import gemma_config
 from .keys import GEMMA, NameTable
 from .load import Check, audit, build, no_check, on_meta
 from .reader import Checkpoint, json_object
@@ -159,6 +160,9 @@ def _raw_config(checkpoint: Checkpoint) -> Mapping[str, Any] | None:
     """The folder's config.json, or what a single file's metadata say in its place."""
     if checkpoint.path.is_dir():
         return _read_json(checkpoint.path / "config.json")
+    if (config := gemma_config(checkpoint.metadata)) is not None:
+        table = checkpoint.shapes().get("model.embed_tokens.weight", ())
+        return {**config, "vocab_size": table[0]} if table else config
     text = checkpoint.metadata.get("gemma_config")
     return None if text is None else _json(text, checkpoint.name, "gemma_config")
 

@@ -166,12 +166,12 @@ TRANSFORMER = NameTable(
         *_under("transformer_blocks.{n}.audio_to_video_attn", "blocks.{n}.exchange.audio_to_video", _ATTENTION),
         *_under("transformer_blocks.{n}.video_to_audio_attn", "blocks.{n}.exchange.video_to_audio", _ATTENTION),
     ),
-    foreign=("video_embeddings_connector.*", "audio_embeddings_connector.*", "embeddings_connector.*"),
+    foreign=("*embeddings_connector.*", "text_embedding_projection.*"),
 )
 
 
-def _connector_pairs(stream: str) -> list[tuple[str, str]]:
-    theirs = f"model.diffusion_model.{stream}_embeddings_connector"
+def _connector_pairs(stream: str, prefix: str = "model.diffusion_model.") -> list[tuple[str, str]]:
+    theirs = f"{prefix}{stream}_embeddings_connector"
     block = f"{theirs}.transformer_1d_blocks.{{n}}"
     return [
         (f"{theirs}.learnable_registers", f"{stream}.registers"),
@@ -185,6 +185,9 @@ TEXT = NameTable(
     section="transformer",
     prefixes=("",),
     pairs=(
+        # GGUF files leave out some of the prefix. What is written is what stands last.
+        *(pair for prefix in ("", "diffusion_model.") for pair in _connector_pairs("video", prefix)),
+        *(pair for prefix in ("", "diffusion_model.") for pair in _connector_pairs("audio", prefix)),
         ("text_embedding_projection.aggregate_embed", "projection.both"),
         ("text_embedding_projection.video_aggregate_embed", "projection.video"),
         ("text_embedding_projection.audio_aggregate_embed", "projection.audio"),
@@ -192,7 +195,12 @@ TEXT = NameTable(
         *_connector_pairs("audio"),
     ),
     # The prefix is empty, for the two parts have nothing in common.
-    owned=("text_embedding_projection.*", "model.diffusion_model.*embeddings_connector.*"),
+    owned=(
+        "text_embedding_projection.*",
+        *(f"{prefix}*embeddings_connector.*" for prefix in ("model.diffusion_model.", "diffusion_model.")),
+        "video_embeddings_connector.*",
+        "audio_embeddings_connector.*",
+    ),
 )
 
 _STATISTICS = (

@@ -1,6 +1,7 @@
-"""Reading safetensors files: headers at once, tensors lazily and memory-mapped, several shards as one.
+"""Reading model files: headers at once, tensors lazily and memory-mapped, several shards as one.
 
-Nothing else is read: a pickle, a truncated download or a web page saved under the wrong name is recognised and refused.
+safetensors and GGUF are read, and nothing else: a pickle, a truncated download or a web page saved under the wrong name
+is recognised and refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from ..errors import ModelFileError
 from ..packages import safetensors
+from .gguf import SUFFIX as GGUF_SUFFIX
+from .gguf import GGUFFile
 
 _DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
 #: safetensors' names of torch's dtypes.
@@ -32,7 +35,7 @@ _INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A tensor as the header describes it; `dtype` is safetensors' name ("BF16", "F8_E4M3", ...)."""
+    """A tensor as the header describes it; `dtype` is safetensors' name ("BF16", "F8_E4M3"), or GGUF's ("Q4_K")."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -51,7 +54,7 @@ class TensorEntry:
 
 
 class Checkpoint:
-    """The tensors and metadata of one safetensors file, or of a folder of shards.
+    """The tensors and metadata of one safetensors or GGUF file, or of a folder of shards.
 
     Opening reads headers only. `read` returns tensors that share the file's memory map: pages enter RAM as they are
     used and can always be dropped again.
@@ -62,19 +65,28 @@ class Checkpoint:
         self.files = files
         self.metadata: dict[str, str] = {}
         self.entries: dict[str, TensorEntry] = {}
+        self._open: dict[Path, Any] = {}
         for file in files:
+            if file.suffix.lower() == GGUF_SUFFIX:
+                self._open_gguf(file)
+                continue
             header = read_header(file)
             self.metadata.update(header.pop("__metadata__", None) or {})
             for key, info in header.items():
                 self.entries[key] = TensorEntry(tuple(info["shape"]), info["dtype"], file)
-        self._open: dict[Path, Any] = {}
+
+    def _open_gguf(self, file: Path) -> None:
+        self._open[file] = opened = GGUFFile(file)
+        self.metadata.update(opened.metadata)
+        for key, tensor in opened.tensors.items():
+            self.entries[key] = TensorEntry(tensor.shape, tensor.type, file)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Checkpoint:
-        """Open a .safetensors file, or a folder of them (with its index, or the files in name order).
+        """Open a .safetensors or .gguf file, or a folder of the former (with its index, or the files in name order).
 
         Raises:
-            ModelFileError: not there, or not safetensors; the message says what it is.
+            ModelFileError: not there, or none of these; the message says what it is.
         """
         path = Path(path)
         return cls(path, _shards(path) if path.is_dir() else [path])
@@ -98,15 +110,16 @@ class Checkpoint:
         return {key: entry.shape for key, entry in self.entries.items()}
 
     def stored_as(self, key: str) -> str:
-        """safetensors' name of the dtype of a tensor."""
+        """How a tensor is kept: safetensors' name of its dtype, or GGUF's of its blocks."""
         return self.entries[key].dtype
 
     def read(self, key: str) -> Tensor:
-        """The memory-mapped tensor `key`; never written to."""
+        """The memory-mapped tensor `key`, packed as the file keeps it; never written to."""
         file = self.entries[key].file
         if file not in self._open:
             self._open[file] = safetensors.safe_open(file, framework="pt", device="cpu")
-        return self._open[file].get_tensor(key)
+        opened = self._open[file]
+        return opened.read(key) if isinstance(opened, GGUFFile) else opened.get_tensor(key)
 
 
 def read_header(file: Path) -> dict[str, Any]:

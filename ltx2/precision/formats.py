@@ -15,6 +15,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .gguf_blocks import GGUF_BLOCKS, expand_blocks
+
 #: Names of what stands beside a matrix: buffers of its layer.
 SCALE, INPUT_SCALE = "weight_scale", "input_scale"
 
@@ -45,7 +47,7 @@ class Format:
 
     Attributes:
         expand: (packed, parts, kept, dtype) -> the matrix (O, I) in `dtype`.
-        packed_shapes: kept -> the shapes that the packed matrix may have in a file.
+        packed_shapes: kept -> the shapes that a file may state for the packed matrix.
         scales: kept -> {part that must be there: how many numbers it may have}.
         may_have: Parts that may be there besides.
     """
@@ -89,6 +91,10 @@ def _expand_int8(packed: Tensor, parts: Parts, kept: Kept, dtype: torch.dtype) -
     return _scaled(matrix, parts[SCALE])
 
 
+def _expand_gguf(packed: Tensor, _: Parts, kept: Kept, dtype: torch.dtype) -> Tensor:
+    return expand_blocks(packed, kept.format, kept.shape, dtype)
+
+
 def _as_it_is(kept: Kept) -> tuple[Shape, ...]:
     return (kept.shape,)
 
@@ -97,9 +103,14 @@ def _row_or_whole(kept: Kept) -> Mapping[str, tuple[int, ...]]:
     return {SCALE: (1, kept.shape[0])}
 
 
+def _no_scales(_: Kept) -> Mapping[str, tuple[int, ...]]:
+    return {}
+
+
 _FLOAT8 = Format(_expand_float, _as_it_is, _row_or_whole, (INPUT_SCALE,))
 FORMATS: Mapping[str, Format] = {
     "fp8_e4m3": _FLOAT8,
     "fp8_e5m2": _FLOAT8,
     "int8": Format(_expand_int8, _as_it_is, _row_or_whole, (INPUT_SCALE,)),
+    **{name: Format(_expand_gguf, _as_it_is, _no_scales) for name in GGUF_BLOCKS},
 }

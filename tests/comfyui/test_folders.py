@@ -41,7 +41,7 @@ def test_files_are_found_wherever_comfyui_was_told_to_look(in_comfyui):
         + """
     answer = {
         "new": new,
-        "transformers": [opened("LTX2_LoadTransformer", file=each) for each in new],
+        "transformers": [opened("LTX2_LoadTransformer", file=each) for each in new if not each.endswith(".gguf")],
         "gemma": "google/gemma" in options("LTX2_LoadTextEncoder", "text_encoder"),
         "text": opened("LTX2_LoadTextEncoder", text_encoder="google/gemma", checkpoint="ltx/old.safetensors"),
         "vae": opened("LTX2_LoadVideoVAE", file="vae.safetensors"),
@@ -50,7 +50,7 @@ def test_files_are_found_wherever_comfyui_was_told_to_look(in_comfyui):
     }
     """
     )
-    assert answer["new"] == ["deep/er/two.safetensors", "ltx/old.safetensors", "one.safetensors"]
+    assert answer["new"] == ["deep/er/two.safetensors", "ltx/old.safetensors", "one.safetensors", "quantised.gguf"]
     assert all(text.startswith("<LTX-2 transformer") for text in answer["transformers"])
     assert answer["gemma"]
     assert answer["text"].startswith("<LTX-2 text encoder")

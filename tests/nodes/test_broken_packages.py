@@ -66,6 +66,7 @@ with session(Path(models), Path(tmp), Path(tmp), device="cpu", temp=Path(tmp) / 
 NEEDED = {
     "av": {"video"},
     "einops": {"images", "video", "audio"},
+    "gguf": set(),
     "PIL": {"a picture"},
     "safetensors": {"text encoder", "images", "video", "audio"},
     "sentencepiece": set(),

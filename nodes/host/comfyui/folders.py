@@ -10,13 +10,16 @@ import folder_paths
 
 from ....ltx2.errors import ModelFileError
 from ..headless import folders as shared
-from ..headless.folders import MODEL_SUFFIXES, contained, expanded
+from ..headless.folders import GGUF_FOLDERS, GGUF_SUFFIX, MODEL_SUFFIXES, contained, expanded
 
 
 def model_files(folder: str) -> list[str]:
-    """Names of the safetensors files in a model folder. ComfyUI keeps the listing until the folder changes."""
+    """Names of the safetensors (and GGUF) files in a model folder. ComfyUI keeps the listing until it changes."""
     _make_known(folder)
-    return sorted(name for name in folder_paths.get_filename_list(folder) if name.lower().endswith(MODEL_SUFFIXES))
+    names = {name for name in folder_paths.get_filename_list(folder) if name.lower().endswith(MODEL_SUFFIXES)}
+    if folder in GGUF_FOLDERS:
+        names.update(folder_paths.get_filename_list(_with_gguf(folder)))
+    return sorted(names)
 
 
 def model_folders(folder: str) -> list[str]:
@@ -75,6 +78,15 @@ def _input_and_output() -> tuple[Path, Path]:
 def _folder_path(folder: str, name: str) -> Path | None:
     candidates = (Path(root) / name for root in folder_paths.get_folder_paths(folder))
     return next((path for path in candidates if (path / "config.json").is_file()), None)
+
+
+def _with_gguf(folder: str) -> str:
+    """The name of a folder of the same places for GGUF files, which ComfyUI lists in none of its own."""
+    name, places = f"ltx2_gguf_{folder}", folder_paths.folder_names_and_paths[folder][0]
+    known = folder_paths.folder_names_and_paths.get(name)
+    if known is None or known[0] is not places:
+        folder_paths.folder_names_and_paths[name] = (places, {GGUF_SUFFIX})
+    return name
 
 
 def _make_known(folder: str) -> None:

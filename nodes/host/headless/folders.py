@@ -14,6 +14,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ....ltx2.errors import LTX2Error, ModelFileError
 
 MODEL_SUFFIXES = (".safetensors", ".sft")
+GGUF_SUFFIX = ".gguf"
+#: Folders whose GGUF files are listed, too.
+GGUF_FOLDERS = ("checkpoints", "diffusion_models", "text_encoders")
 _LONGEST_NAME = 255
 _OUTPUT = " [output]"
 #: Folders that ComfyUI reads besides the one with the key's name, in its order.
@@ -63,8 +66,9 @@ class Folders:
 
     def model_files(self, folder: str) -> list[str]:
         found = set()
+        suffixes = (*MODEL_SUFFIXES, GGUF_SUFFIX) if folder in GGUF_FOLDERS else MODEL_SUFFIXES
         for root in self._roots(folder):
-            found |= {_name(path, root) for path in _walk(root) if path.suffix.lower() in MODEL_SUFFIXES}
+            found |= {_name(path, root) for path in _walk(root) if path.suffix.lower() in suffixes}
         return sorted(found)
 
     def model_folders(self, folder: str) -> list[str]:
