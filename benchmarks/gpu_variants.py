@@ -1,0 +1,73 @@
+"""The transformer and the text encoder in other precisions and places, from random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from comfyui_ltx2.ltx2.checkpoint.load import on_meta
+from comfyui_ltx2.ltx2.networks.text.connector import TextConnectors
+from comfyui_ltx2.ltx2.networks.text.encoder import TextEncoder
+from comfyui_ltx2.ltx2.networks.text.gemma import Gemma3
+from comfyui_ltx2.ltx2.networks.transformer.model import Transformer
+from comfyui_ltx2.ltx2.placement import RAM, Placement
+from comfyui_ltx2.ltx2.precision.cast import CastLinear, cast_at_use
+from comfyui_ltx2.ltx2.precision.choices import cast_to_fp8
+from comfyui_ltx2.ltx2.precision.formats import SCALE, Kept
+from comfyui_ltx2.ltx2.precision.matmul import multiply_in_fp8, why_not_on
+from comfyui_ltx2.ltx2.precision.packed import keep_packed
+from comfyui_ltx2.ltx2.runtime.offload.streaming import BLOCKS, Streaming
+from gpu_bench import Bench, filled
+from torch import nn
+
+_FP8 = torch.float8_e4m3fn
+_SLOTS = 2
+
+
+class UnavailableError(Exception):
+    """Something cannot be measured here; the message says why."""
+
+
+def put_in_fp8(network: nn.Module, bench: Bench) -> None:
+    """Make a resident transformer that of a scaled fp8 file whose layers multiply in fp8. Raises UnavailableError."""
+    if why := why_not_on(bench.device, bench.dtype):
+        raise UnavailableError(f"no products in fp8 on {bench.device}: {why}")
+    for name, module in list(network.named_modules()):
+        if type(module) is CastLinear and cast_to_fp8(f"{name}.weight", module.weight.to("meta")).dtype == _FP8:
+            scale = module.weight.abs().amax().float() / torch.finfo(_FP8).max
+            packed = (module.weight / scale).to(_FP8)
+            keep_packed(module, packed, {SCALE: scale}, Kept("fp8_e4m3", tuple(packed.shape)))
+    multiply_in_fp8(network)
+    bench.empty_cache()
+
+
+def streamed_transformer(bench: Bench, config: Any) -> nn.Module:
+    """A transformer whose blocks come from RAM, pinned for a GPU."""
+    network = cast_at_use(on_meta(lambda: Transformer(config)))
+    _streamed(network, "transformer", bench)
+    return network
+
+
+def streamed_text_encoder(bench: Bench) -> tuple[TextEncoder, Streaming]:
+    """Gemma, its layers from RAM, and the connectors on the device; there is no tokenizer."""
+    connectors = bench.scale.config(bench.release, "connectors")
+    made: Callable[[], nn.Module] = lambda: TextEncoder(None, Gemma3(bench.scale.gemma), TextConnectors(connectors))  # noqa: E731
+    encoder = cast_at_use(on_meta(made))
+    return encoder, _streamed(encoder, "text encoder", bench)
+
+
+def _streamed(network: nn.Module, kind: str, bench: Bench) -> Streaming:
+    """All blocks have the numbers of the first one where they lie, which nobody counts; they arrive one by one."""
+    blocks = list(network.get_submodule(BLOCKS[kind].path))
+    filled(blocks[0], bench.device)
+    blocks[0].to("cpu")
+    for block in blocks[1:]:
+        for own, first in zip(block.modules(), blocks[0].modules(), strict=True):
+            own._parameters.update(first._parameters)
+            own._buffers.update(first._buffers)
+    placement = Placement(RAM, _SLOTS)
+    options = {"name": kind, "check": lambda: None, "on_bytes": lambda _done, _total: None}
+    streaming = Streaming(network, BLOCKS[kind], placement, bench.device, **options)
+    filled(streaming.rest, bench.device)
+    return streaming
