@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ..errors import ModelFileError
-from ..precision.formats import FORMATS, INPUT_SCALE, SCALE, Kept
+from ..precision.formats import FORMATS, INPUT_SCALE, SCALE, SECOND_SCALE, Kept
 from .keys import NameTable
 from .reader import json_object
 
@@ -25,7 +25,7 @@ _DECLARATION = "comfy_quant"
 _BESIDE = {
     "weight_scale": SCALE,
     "scale_weight": SCALE,
-    "weight_scale_2": "weight_scale_2",
+    "weight_scale_2": SECOND_SCALE,
     "input_scale": INPUT_SCALE,
     "scale_input": INPUT_SCALE,
     "pre_quant_scale": "pre_quant_scale",
@@ -33,8 +33,8 @@ _BESIDE = {
 }
 #: Says that a file has fp8 weights with scales; as a pair of numbers, that they are not to be multiplied in fp8.
 _MARKER = "scaled_fp8"
-_BY_DECLARATION = {"float8_e4m3fn": "fp8_e4m3", "float8_e5m2": "fp8_e5m2", "int8_tensorwise": "int8"}
-_BY_DTYPE = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2", "I8": "int8"}
+_BY_DECLARATION = {"float8_e4m3fn": "fp8_e4m3", "float8_e5m2": "fp8_e5m2", "int8_tensorwise": "int8", "nvfp4": "nvfp4"}
+_BY_DTYPE = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2", "I8": "int8", "U8": "nvfp4"}
 _PLAIN_FLOAT8 = ("F8_E4M3", "F8_E5M2")
 _LISTED = 6
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from .gguf_blocks import GGUF_BLOCKS, expand_blocks
+from .nvfp4 import GROUP, expand_nvfp4, swizzled_shape
 
 #: Names of what stands beside a matrix: buffers of its layer.
-SCALE, INPUT_SCALE = "weight_scale", "input_scale"
+SCALE, SECOND_SCALE, INPUT_SCALE = "weight_scale", "weight_scale_2", "input_scale"
 
 Parts = Mapping[str, Tensor]
 Shape = tuple[int, ...]
@@ -91,12 +92,31 @@ def _expand_int8(packed: Tensor, parts: Parts, kept: Kept, dtype: torch.dtype) -
     return _scaled(matrix, parts[SCALE])
 
 
+def _expand_nvfp4(packed: Tensor, parts: Parts, kept: Kept, dtype: torch.dtype) -> Tensor:
+    return expand_nvfp4(packed, parts[SCALE], parts[SECOND_SCALE], kept.shape, dtype)
+
+
 def _expand_gguf(packed: Tensor, _: Parts, kept: Kept, dtype: torch.dtype) -> Tensor:
     return expand_blocks(packed, kept.format, kept.shape, dtype)
 
 
 def _as_it_is(kept: Kept) -> tuple[Shape, ...]:
     return (kept.shape,)
+
+
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _nvfp4_shapes(kept: Kept) -> tuple[Shape, ...]:
+    rows, columns = kept.shape
+    return tuple({(r, _up(columns, GROUP) // 2) for r in (rows, _up(rows, GROUP))})
+
+
+def _nvfp4_scales(kept: Kept) -> Mapping[str, tuple[int, ...]]:
+    # Padding to 16 rows never takes another tile.
+    height, width = swizzled_shape(kept.shape[0], _up(kept.shape[1], GROUP) // GROUP)
+    return {SCALE: (height * width,), SECOND_SCALE: (1,)}
 
 
 def _row_or_whole(kept: Kept) -> Mapping[str, tuple[int, ...]]:
@@ -112,5 +132,6 @@ FORMATS: Mapping[str, Format] = {
     "fp8_e4m3": _FLOAT8,
     "fp8_e5m2": _FLOAT8,
     "int8": Format(_expand_int8, _as_it_is, _row_or_whole, (INPUT_SCALE,)),
+    "nvfp4": Format(_expand_nvfp4, _nvfp4_shapes, _nvfp4_scales, (INPUT_SCALE,)),
     **{name: Format(_expand_gguf, _as_it_is, _no_scales) for name in GGUF_BLOCKS},
 }
