@@ -35,6 +35,7 @@ def our_items(bench: Bench) -> list[Item]:
     """In an order that makes the transformer once."""
     items = Items(bench)
     return [
+        ("H0", 5, items.ceilings),
         ("H10", 30, items.prompt),
         ("H10", 40, items.streamed_prompt),
         ("H8", 40, items.decoding),
@@ -110,7 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("a CUDA device is needed; got none: use --tiny to try everything at tiny size")
     if given.tiny:
         torch.set_num_threads(1)  # two wait for each other where another process has one of the cores
-    bench = Bench(torch.device("cpu" if given.tiny else "cuda"), Scale(given.tiny), given.release)
+    device = torch.device("cpu") if given.tiny else torch.device("cuda", torch.cuda.current_device())
+    bench = Bench(device, Scale(given.tiny), given.release)
     folder = given.output or (None if given.tiny else RESULTS)
     scale = "tiny" if given.tiny else "full"
     where = {**settings(bench.device_name(), str(bench.dtype).removeprefix("torch.")), "scale": scale}

@@ -33,6 +33,7 @@ from gpu_variants import UnavailableError, put_in_fp8, streamed_text_encoder, st
 from peers import Clip, our_inputs, ours
 from report import Row
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as attend
 
 FRAMES, FRAME_RATE, SIGMA = 121, 24.0, 0.7
 TFLOPS = 790  # of an H200, dense bf16, as it is reached
@@ -125,6 +126,20 @@ class Items:
     @cached_property
     def sampling(self) -> Sampling:
         return Sampling(self.bench)
+
+    def ceilings(self) -> Iterator[Row]:
+        """What the device reaches at best: one large product, and attention of a clip of 1920x1088x121 to itself."""
+        side, tokens = (64, 64) if self.bench.scale.is_tiny else (8192, 32640)
+        a, b = (torch.randn(side, side, device=self.bench.device, dtype=self.bench.dtype) for _ in range(2))
+        q, k, v = torch.randn(3, 1, 32, tokens, 128, device=self.bench.device, dtype=self.bench.dtype)
+        calls = (
+            (f"product of {side}x{side} matrices", lambda: a @ b, 2 * side**3),
+            (f"attention of {tokens} tokens, 32 heads of 128", partial(attend, q, k, v), 4 * tokens**2 * 32 * 128),
+        )
+        for what, call, operations in calls:
+            ideal = operations / (TFLOPS * 1e9)
+            milliseconds = self.bench.milliseconds(call)
+            yield Row("H0", f"{what}; peer: at {TFLOPS} TFLOP/s", "ms", milliseconds, ideal, None, "ratio")
 
     def prompt(self) -> Iterator[Row]:
         bench = self.bench

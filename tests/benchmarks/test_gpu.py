@@ -11,7 +11,7 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
-IDS = {f"H{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)}
+IDS = {f"H{number}" for number in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)}
 
 
 def records_of(folder, *arguments):
