@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import diffusers
 import torch
 from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
 from comfyui_ltx2.ltx2.networks.transformer.inputs import StreamInput
+from comfyui_ltx2.ltx2.networks.transformer.model import Transformer
 from counting import Traffic, flops, machine, peak_bytes, traffic
 from peers import Clip, our_inputs, ours, their_inputs, transformer_config, twin
 from report import Row
@@ -145,7 +147,7 @@ def seconds_of(release: str, clip: Clip) -> tuple[float, float]:
     Ours is a step behind the first: where no noise level enters the text (2.0), its keys and values are known.
     """
     pair = Pair(transformer_config(release, **SMALL), clip, device="cpu", dtype=torch.float32)
-    network, streams = pair.networks[0], (pair.video, pair.audio)
+    network, streams = cast(Transformer, pair.networks[0]), (pair.video, pair.audio)
     if not network.follows_sigma_in_text:
         text = network.text(*(stream.contexts for stream in streams))
         pair.video, pair.audio = (replace(stream, text=known) for stream, known in zip(streams, text, strict=True))
