@@ -133,6 +133,11 @@ class Recipe:
         """
         raise NotImplementedError
 
+    @property
+    def on_the_way(self) -> LoraStack:
+        """What `merge_later` leaves to be done to weights."""
+        return LoraStack()
+
     def restack(self, built: Recipe) -> Restack | None:
         """What makes this recipe's network of that of `built`; None where the two differ in more than their LoRAs."""
         if type(built) is not type(self) or replace(built, loras=self.loras) != self:
@@ -317,7 +322,7 @@ class TextEncoderRecipe(Recipe):
         return _shapes(TextConnectors, self.connectors)
 
     def build(self, check: Check = no_check, merge_later: str = "") -> TextEncoder:
-        assert not merge_later, "LoRAs change the connectors alone, which are not streamed"
+        # LoRAs change the connectors alone, which are not streamed: nothing is left for later.
         text, stack = Checkpoint.open(self.file.path), self._stack(self.loras)
         source = Checkpoint.open(self.checkpoint.path)
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)
@@ -356,7 +361,8 @@ def with_lora(
             raise ModelFileError(f"{name} changes only the text connectors: {cure}")
         logger.warning("%s: its %d changes of the text connectors are left out: %s", name, len(lora.text), cure)
     options = {**options, "blocks": use.blocks}
-    words = report(lora, use, transformer.shapes(), text_encoder and text_encoder.shapes())
+    packed = _packed(transformer.file, TRANSFORMER)
+    words = report(lora, use, transformer.shapes(), text_encoder and text_encoder.shapes(), packed)
     text_encoder = text_encoder and text_encoder.with_lora(path, strength, **options)
     return transformer.with_lora(path, strength, **options), text_encoder, words
 

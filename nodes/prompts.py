@@ -41,22 +41,25 @@ def _text_inputs(default: str, tooltip: str) -> list[Any]:
 def _encoded(text_encoder: Any, text: str, cache: bool) -> Context:
     """The contexts of `text`, from the disk where they are kept and `cache` says so."""
     sockets.require(text_encoder, TextEncoderRecipe, "text_encoder", "an LTX-2 loader")
-    computation = Computation("encode prompt")
-    device, dtype = computation.device, computation.dtype
 
-    def compute() -> Any:
-        room = prompt_bytes(text_encoder.config, text_encoder.connectors, likely_tokens(text), dtype)
-        (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
-        return encoder(text, device=device, dtype=dtype)
+    def encoded(computation: Computation) -> Any:
+        device, dtype = computation.device, computation.dtype
 
-    with computation:
+        def compute() -> Any:
+            room = prompt_bytes(text_encoder.config, text_encoder.connectors, likely_tokens(text), dtype)
+            (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
+            return encoder(text, device=device, dtype=dtype)
+
         computation.on_step(0, 1)
         if cache:
             folder, key = current().cache_folder() / "prompts", key_of(text_encoder, text, device, dtype)
-            video, audio = kept_contexts(folder, key, text_encoder, compute)
+            found = kept_contexts(folder, key, text_encoder, compute)
         else:
-            video, audio = compute()
+            found = compute()
         computation.on_step(1, 1)
+        return found
+
+    video, audio = Computation.run("encode prompt", encoded)
     return Context(video.cpu(), audio.cpu(), is_empty=not text.strip())
 
 

@@ -13,7 +13,7 @@ from ..ltx2.sampling.limits import check_duration
 from ..ltx2.sampling.memory import pass_bytes
 from ..ltx2.sampling.partial import at_start, unfinished
 from ..ltx2.sampling.report import Report
-from ..ltx2.sampling.run import run
+from ..ltx2.sampling.run import Run, run
 from ..ltx2.sampling.schedules import check_sigmas
 from ..ltx2.sampling.table import SOLVERS
 from . import sockets, widgets
@@ -86,7 +86,8 @@ class Sample(io.ComfyNode):
         check_duration(guider.transformer.config, states)
         check_references(guider.transformer.reference_scale, conditions_of(*given))
         host = current()
-        with Computation("sample") as computation:
+
+        def sampled(computation: Computation) -> tuple[Run, Report]:
             # Before the transformer comes: it may need the VAE.
             show = None if video is None else live_preview(computation, guider.transformer, video_vae)
             room = pass_bytes(guider.transformer.config, states, computation.dtype, guider.prompts)
@@ -104,7 +105,7 @@ class Sample(io.ComfyNode):
                 dtype=computation.dtype,
                 add_noise=add_noise,
                 given_noise=noise,
-                free_memory=host.free_memory(),
+                free_memory=computation.free_bytes,
                 on_step=computation.on_step,
                 on_x0=show,
             )
@@ -118,6 +119,9 @@ class Sample(io.ComfyNode):
                 estimated_bytes=room,
                 peak_bytes=host.peak_memory(),
             )
+            return done, report
+
+        done, report = Computation.run("sample", sampled)
         report.log()
         results = latents_of(done.states, video, audio)
         if sigmas[-1] > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -34,7 +34,8 @@ def key_of(recipe: TextEncoderRecipe, prompt: str, device: torch.device, dtype: 
     Which files the encoder has and how they were when they were chosen, its LoRAs with their strengths, the kind of
     device, the dtype, and the prompt without the white space around it, which the tokenizer drops.
     """
-    return kept.key_of(_FORMAT, asdict(recipe.without_lease()), device.type, dtype, prompt.strip())
+    same = replace(recipe, lease=None, placement=None)
+    return kept.key_of(_FORMAT, asdict(same), device.type, dtype, prompt.strip())
 
 
 def kept_contexts(folder: Path, key: str, recipe: TextEncoderRecipe, compute: Callable[[], Contexts]) -> Contexts:

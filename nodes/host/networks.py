@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
+
 from ...ltx2.precision.low_rank import bytes_beside
 from ...ltx2.recipe import Lease, Recipe
 from . import current
 from .checks import check_within
 from .long_load import long_load
+from .placing import Placed, may_be_less, place
 
 logger = logging.getLogger("ltx2")
 
@@ -32,13 +35,17 @@ _PARTS = {
 
 @dataclass
 class _Resident:
-    """A ready network, the host's handle on it, and the leases of all its recipes that were borrowed."""
+    """A ready network as it is placed, the host's handle on it, and the leases of all its recipes that were used."""
 
     recipe: Recipe
-    network: Any
+    placed: Placed
     handle: Any
     num_bytes: int
     leases: set[weakref.ref[Lease]] = field(default_factory=set)
+
+    @property
+    def network(self) -> Any:
+        return self.placed.network
 
 
 class NetworkCache:
@@ -50,6 +57,7 @@ class NetworkCache:
 
     def __init__(self) -> None:
         self._residents: dict[str, _Resident] = {}
+        self._too_much: dict[Recipe, str] = {}  # modes of placement that memory has run out in
         # Not re-entrant: garbage collection may end a lease in the middle of a borrow of the same thread.
         self._lock = threading.Lock()
         self._ended: deque[tuple[str, weakref.ref[Lease], weakref.ref[_Resident]]] = deque()
@@ -62,9 +70,9 @@ class NetworkCache:
         assert len({recipe.kind for recipe in recipes}) == len(recipes), "one network of a kind at a time"
         try:
             with self._lock:
-                residents = [self._resident(recipe) for recipe in recipes]
+                residents = [self._resident(recipe, activation_bytes) for recipe in recipes]
                 # Hosts know the tensors that a network lists; what is beside them needs room all the same.
-                beside = sum(bytes_beside(resident.network) for resident in residents)
+                beside = sum(bytes_beside(one.placed.held) + one.placed.slot_bytes for one in residents)
                 current().load([resident.handle for resident in residents], activation_bytes + beside)
                 return tuple(resident.network for resident in residents)
         finally:
@@ -76,20 +84,49 @@ class NetworkCache:
             residents = [self._residents.get(recipe.kind) for recipe in recipes]
             return sum(each.num_bytes for each in residents if each is not None)
 
+    def left(self, free: int | None, *recipes: Recipe) -> int | None:
+        """What of `free` bytes of the device may be computed in, while the ready networks of `recipes` run."""
+        with self._lock:
+            for resident in [self._residents[recipe.kind] for recipe in recipes if recipe.kind in self._residents]:
+                free = resident.placed.left(free)
+        return free
+
+    def place_in_less(self, *recipes: Recipe) -> bool:
+        """Have the next borrow of these place their networks in less, for memory ran out; whether any user lets it."""
+        found = False
+        with self._lock:
+            for recipe in recipes:
+                resident = self._residents.get(recipe.kind)
+                if resident is None or resident.placed.placement is None:
+                    continue
+                mode = resident.placed.placement.mode
+                if may_be_less(recipe, mode):
+                    logger.warning("%r was %s, and memory ran out: it is placed in less", recipe, mode)
+                    self._too_much[recipe.without_lease()] = mode
+                    self._drop(recipe.kind)
+                    found = True
+        return found
+
     def clear(self) -> None:
         """Release every network."""
         with self._lock:
             for kind in list(self._residents):
                 self._drop(kind)
+            self._too_much.clear()
         self._end_leases()
 
-    def _resident(self, recipe: Recipe) -> _Resident:
+    def _resident(self, recipe: Recipe, activation_bytes: int) -> _Resident:
+        device = current().device(_PARTS.get(recipe.kind, ""))
         if recipe.kind in self._residents and self._residents[recipe.kind].recipe != recipe:
             # No local name may hold the old network here: it must be gone before a new one is built.
             self._change(recipe)
+        if recipe.kind in self._residents:
+            if not self._residents[recipe.kind].placed.is_enough(recipe, activation_bytes, device):
+                self._drop(recipe.kind)
         if recipe.kind not in self._residents:
-            self._residents[recipe.kind] = self._build(recipe)
+            self._residents[recipe.kind] = self._build(recipe, activation_bytes, device)
         resident = self._residents[recipe.kind]
+        resident.placed.tell(recipe, activation_bytes, device)
         self._note_lease(resident, recipe)
         return resident
 
@@ -97,7 +134,9 @@ class NetworkCache:
         """Make the resident network that of `recipe` where only LoRAs differ; else, and if that fails, drop it."""
         host, resident = current(), self._residents[recipe.kind]
         restack = recipe.restack(resident.recipe)
-        if restack is None:
+        if restack is None or (resident.placed.streaming and restack.moves_weights(resident.network)):
+            # Of a streamed network nothing is merged yet, or all is in RAM: it is soon made anew.
+            del resident
             self._drop(recipe.kind)
             return
         host.check_cancelled()
@@ -116,16 +155,16 @@ class NetworkCache:
         resident.recipe = recipe.without_lease()
         self._residents[recipe.kind] = resident
 
-    def _build(self, recipe: Recipe) -> _Resident:
-        host = current()
+    def _build(self, recipe: Recipe, activation_bytes: int, device: torch.device) -> _Resident:
+        host, identity = current(), recipe.without_lease()
         host.check_cancelled()
         logger.info("loading %r", recipe)
         with long_load(f"loading {recipe!r}", host.check_cancelled) as check:
-            network = recipe.build(check=check)
-        check_within(network)
-        num_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
-        handle = host.hold(network, num_bytes, _PARTS.get(recipe.kind, ""))
-        return _Resident(recipe.without_lease(), network, handle, num_bytes)
+            placed = place(recipe, activation_bytes, device, check, too_much=self._too_much.get(identity))
+        check_within(placed.network)
+        num_bytes = sum(tensor.nbytes for tensor in placed.held.state_dict().values())
+        handle = host.hold(placed.held, num_bytes, _PARTS.get(recipe.kind, ""))
+        return _Resident(identity, placed, handle, num_bytes + placed.slot_bytes)
 
     def _note_lease(self, resident: _Resident, recipe: Recipe) -> None:
         if recipe.lease is None:
@@ -156,6 +195,7 @@ class NetworkCache:
         if resident := self._residents.pop(kind, None):
             logger.info("freeing %r", resident.recipe)
             resident.handle.release()
+            resident.placed.release()
 
 
 CACHE = NetworkCache()
@@ -164,6 +204,16 @@ CACHE = NetworkCache()
 def borrow(*recipes: Recipe, activation_bytes: int = 0) -> tuple[Any, ...]:
     """The ready networks of `recipes`, on the host's device, from the process's one cache."""
     return CACHE.borrow(*recipes, activation_bytes=activation_bytes)
+
+
+def left(free: int | None, *recipes: Recipe) -> int | None:
+    """What of `free` bytes of the device may be computed in, while the networks of `recipes` run; None for no limit."""
+    return CACHE.left(free, *recipes)
+
+
+def place_in_less(*recipes: Recipe) -> bool:
+    """Have the next borrow of these place their networks in less; False where no user lets it."""
+    return CACHE.place_in_less(*recipes)
 
 
 def weight_bytes(*recipes: Recipe) -> int:

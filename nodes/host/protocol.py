@@ -127,6 +127,10 @@ class Host(Protocol):
         """Bytes that can still be allocated on `device`, by default `device()`; None where that is no limit (CPU)."""
         ...
 
+    def reclaimable_memory(self, device: torch.device) -> int:
+        """Bytes that networks have on `device`, all of which would leave it to others."""
+        ...
+
     def peak_memory(self) -> int | None:
         """The most bytes allocated on `device()` since the last call; None where it does not tell (CPU)."""
         ...

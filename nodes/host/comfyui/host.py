@@ -107,6 +107,10 @@ class ComfyHost:
         device = device or self.device()
         return None if device.type == "cpu" else int(management.get_free_memory(device))
 
+    def reclaimable_memory(self, device: torch.device) -> int:
+        loaded = [each for each in management.current_loaded_models if each.model is not None and each.device == device]
+        return sum(each.model_loaded_memory() for each in loaded)
+
     def peak_memory(self) -> int | None:
         return peak_memory(self.device())
 

@@ -135,6 +135,9 @@ class HeadlessHost:
     def free_memory(self, device: torch.device | None = None) -> int | None:
         return self._memory.free()
 
+    def reclaimable_memory(self, device: torch.device) -> int:
+        return self._memory.loaded_bytes
+
     def peak_memory(self) -> int | None:
         return peak_memory(self.device())
 

@@ -15,14 +15,14 @@ class HeldNetwork:
     def __init__(self, memory: DeviceMemory, network: torch.nn.Module, num_bytes: int):
         self._memory = memory
         self._network = network
-        self._num_bytes = num_bytes
+        self.num_bytes = num_bytes
         self._home: list[tuple[dict, str, torch.Tensor]] = []  # (a module's tensors, name, the one in RAM)
         self._copies: dict[int, torch.Tensor] = {}  # id of one in RAM: the one on the device that waits for `load`
 
     @property
     def missing_bytes(self) -> int:
         """What it would take on the device; 0 when it is there."""
-        return 0 if self._home else self._num_bytes - sum(copy.nbytes for copy in self._copies.values())
+        return 0 if self._home else self.num_bytes - sum(copy.nbytes for copy in self._copies.values())
 
     def load(self) -> None:
         """Bring the network to the device, where the room for it has been made."""
@@ -34,7 +34,7 @@ class HeldNetwork:
             with long_load(f"moving {type(self._network).__name__} to {device}", self._memory.check) as on_weight:
                 done = 0
                 for tensors, name, tensor in self._places():
-                    on_weight(done, self._num_bytes)
+                    on_weight(done, self.num_bytes)
                     if id(tensor) not in moved:
                         moved[id(tensor)] = _on(device, tensor)
                         done += tensor.nbytes
@@ -104,6 +104,11 @@ class DeviceMemory:
             held.unload()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Bytes of the networks that are on the device."""
+        return sum(held.num_bytes for held in self.loaded)
 
     def free(self) -> int | None:
         """Bytes that can still be allocated; None on the CPU."""
