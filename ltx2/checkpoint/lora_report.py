@@ -14,8 +14,12 @@ _MODALITIES = (VIDEO, AUDIO, CROSS, SHARED)
 _WORDS = {"merge": "merged into the weights", "runtime": "computed beside the weights"}
 
 
-def report(lora: Lora, use: LoraUse, transformer: Shapes, text: Shapes | None) -> str:
+def report(
+    lora: Lora, use: LoraUse, transformer: Shapes, text: Shapes | None, packed: frozenset[str] = frozenset()
+) -> str:
     """Some lines on what a LoRA used so changes of a transformer, and of text connectors (None: there are none).
+
+    `packed` are the weights of the transformer that nothing can be merged into.
 
     Raises:
         ModelFileError: its metadata is malformed.
@@ -23,6 +27,8 @@ def report(lora: Lora, use: LoraUse, transformer: Shapes, text: Shapes | None) -
     name = lora.checkpoint.name
     lines = [f"{name}: {_rank(lora)}, strength {use.strength:g}, {_WORDS[use.mode]}"]
     lines += _part(lora, use, "transformer", lora.transformer, transformer)
+    if use.mode == "merge" and (beside := [n for n in lora.fitting(lora.transformer, transformer) if n in packed]):
+        lines.append(f"transformer: {_number(len(beside), 'change')} beside weights that are packed, not merged")
     if lora.text and text is not None:
         lines += _part(lora, use, "text connectors", lora.text, text)
     elif lora.text:

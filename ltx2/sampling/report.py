@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..precision.summary import kept_in
 from .approximations import Approximation
 from .run import Run
 
@@ -26,7 +26,7 @@ class Report:
         passes: How often the transformer was run, each pass that guidance asked for counted.
         seconds: From the first evaluation to the last; loading is not in it.
         precision: What the transformer computed in ("bfloat16").
-        weights: How many of its tensors are kept in each dtype.
+        weights: How many of its tensors are kept in each dtype, or packed in each format; scales are none.
         tokens: Of each modality ("video", "audio"), conditions included; None where it is left out.
         estimated_bytes: What was reserved beside the weights.
         peak_bytes: The most that was allocated on the device, weights included; None where it does not tell (CPU).
@@ -64,7 +64,7 @@ class Report:
             seconds=round(run.seconds, 3),
             seconds_per_step=round(run.seconds / max(steps, 1), 3),
             precision=_name(dtype),
-            weights=dict(Counter(_name(tensor.dtype) for tensor in transformer.state_dict().values())),
+            weights=dict(kept_in(transformer)),
             tokens=dict(zip(("video", "audio"), tokens, strict=True)),
             lossy=run.lossy,
             **fields,

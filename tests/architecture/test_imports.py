@@ -25,7 +25,7 @@ LIBRARY = {
     "preview": "media networks recipe kept",
     "conditioning": "geometry config tokens media networks runtime",
     "guidance": "config tokens networks conditioning",
-    "sampling": "geometry config tokens layers networks conditioning guidance runtime recipe",
+    "sampling": "geometry config tokens layers networks precision conditioning guidance runtime recipe",
     "latents": "geometry tokens conditioning sampling",
     "decoding": "media networks runtime",
     "encoding": "geometry media networks runtime latents",

@@ -16,7 +16,7 @@ from ltx2.networks.transformer.model import Transformer
 from ltx2.precision.choices import FP8_CAST, cast_to_fp8
 from ltx2.precision.low_rank import LowRankLinear
 from ltx2.precision.packed import PackedLinear
-from ltx2.recipe import TransformerRecipe
+from ltx2.recipe import TransformerRecipe, with_lora
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 
@@ -57,6 +57,13 @@ def test_what_cannot_be_merged_runs_beside_whatever_the_mode(models):
         assert isinstance(one, LowRankLinear) == isinstance(one, PackedLinear) == path.endswith("to_q")
         assert not isinstance(other, LowRankLinear)
         torch.testing.assert_close(one(x), other(x), **CLOSE)
+
+
+def test_the_report_says_what_is_not_merged(models):
+    packed, plain, lora = models
+    reports = [with_lora(TransformerRecipe.open(file), None, lora, 0.5)[2] for file in (packed, plain)]
+    assert "transformer: 12 changes beside weights that are packed, not merged" in reports[0]
+    assert "packed" not in reports[1]
 
 
 def test_a_network_with_packed_weights_changes_its_loras(models):
