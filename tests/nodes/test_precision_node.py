@@ -1,0 +1,67 @@
+"""The node of precisions, and runs with packed weights: what is chosen, refused, and said of it afterwards."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+PRECISIONS = ["as stored", "fp8 cast", "fp8 scaled matmul"]
+
+
+@pytest.fixture
+def choose(pack, host):
+    return lambda *values: pack("nodes.precision").SetPrecision.execute(*values).args[0]
+
+
+@pytest.fixture
+def fp8(checkpoint, tmp_path):
+    """The tiny checkpoint with its blocks' query projections in fp8 with scales."""
+    with safe_open(checkpoint, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(checkpoint)
+    for key in [key for key in tensors if "transformer_blocks." in key and key.endswith(".to_q.weight")]:
+        tensors[key] = (tensors[key].float() * 100).to(torch.float8_e4m3fn)
+        tensors[f"{key}_scale"] = torch.tensor(0.01)
+    save_file(tensors, tmp_path / "fp8.safetensors", metadata)
+    return tmp_path / "fp8.safetensors"
+
+
+def test_it_says_what_its_choices_are(pack, host):
+    schema = pack("nodes.precision").SetPrecision.GET_SCHEMA()
+    assert schema.node_id == "LTX2_Precision"
+    transformer, precision = schema.inputs
+    assert precision.options == PRECISIONS
+    assert all(choice in precision.tooltip for choice in PRECISIONS)
+    assert transformer.tooltip
+
+
+def test_a_choice_is_another_recipe_and_the_input_stays(pack, choose, checkpoint):
+    given = pack("ltx2.recipe").TransformerRecipe.open(checkpoint)
+    cast = choose(given, "fp8 cast")
+    assert (given.precision, cast.precision) == ("as stored", "fp8 cast")
+    assert cast != given
+    assert choose(cast, "as stored") == given
+    assert cast.lease is given.lease
+
+
+def test_what_cannot_be_had_is_refused(pack, choose, checkpoint, fp8, error):
+    recipes = [pack("ltx2.recipe").TransformerRecipe.open(file) for file in (checkpoint, fp8)]
+    with pytest.raises(error, match="takes a file with fp8 .e4m3. weights; got"):
+        choose(recipes[0], "fp8 scaled matmul")
+    with pytest.raises(error, match="takes a file with bf16, fp16 or fp32 weights; got"):
+        choose(recipes[1], "fp8 cast")
+    with pytest.raises(error, match="transformer must come from an LTX-2 loader"):
+        choose(3, "fp8 cast")
+
+
+def test_a_run_reports_in_what_weights_were_kept(pack, distilled, fp8):
+    run, given = distilled
+    recipe = pack("ltx2.recipe").TransformerRecipe.open(fp8)
+    video = {"samples": torch.zeros(1, 128, 2, 2, 2), "ltx2": pack("ltx2.latents").Clip(24.0)}
+    prompt = given["guider"].prompts.positive
+    (guider,) = run("Guider", transformer=recipe, positive=prompt).args
+    output = run("Sample", guider=guider, seed=3, video=video, solver="euler", sigmas=torch.tensor([1.0, 0.7, 0.0]))
+    (report,) = output.ui["ltx2_report"]
+    assert report["weights"] == {"fp8_e4m3": 12, "bfloat16": report["weights"]["bfloat16"]}
