@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 #: So many numbers are expanded at a time, in fp32.
-_AT_ONCE = 2**24
+_AT_ONCE = 2**23
 _SUPER = 256
 
 

@@ -27,6 +27,8 @@ class Fp8Linear(PackedLinear):
     number of each input the largest of fp8. The result has the dtype of the input.
     """
 
+    is_expanded = False
+
     def forward(self, input: Tensor) -> Tensor:
         if self.weight_function or self.bias_function:  # a host changes the weight on its way
             return super().forward(input)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class PackedLinear(CastLinear):
     """
 
     kept: Kept
+    is_expanded: ClassVar[bool] = True
 
     def weight_and_bias(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         weight = expand(self.weight.to(x.device), self.parts(x.device), self.kept, x.dtype)
@@ -43,3 +45,12 @@ def keep_packed(linear: nn.Module, packed: Tensor, parts: Mapping[str, Tensor], 
         linear.register_buffer(name, part)
     linear.kept = kept  # type: ignore[assignment] - declared by the class that it gets
     linear.__class__ = PackedLinear
+
+
+def expanded_bytes(network: nn.Module) -> int:
+    """Bytes that the largest packed weight of `network` takes for a moment: itself in 16 bits, and as much to make it.
+
+    No count of a network's weights has them.
+    """
+    layers = (module for module in network.modules() if isinstance(module, PackedLinear) and module.is_expanded)
+    return max((4 * layer.out_features * layer.in_features for layer in layers), default=0)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ...ltx2.precision.low_rank import bytes_beside
+from ...ltx2.precision.packed import expanded_bytes
 from ...ltx2.recipe import Lease, Recipe
 from . import current
 from .checks import check_within
@@ -73,6 +74,7 @@ class NetworkCache:
                 residents = [self._resident(recipe, activation_bytes) for recipe in recipes]
                 # Hosts know the tensors that a network lists; what is beside them needs room all the same.
                 beside = sum(bytes_beside(one.placed.held) + one.placed.slot_bytes for one in residents)
+                beside += max(expanded_bytes(resident.network) for resident in residents)
                 current().load([resident.handle for resident in residents], activation_bytes + beside)
                 return tuple(resident.network for resident in residents)
         finally:
