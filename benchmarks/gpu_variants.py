@@ -18,6 +18,7 @@ from comfyui_ltx2.ltx2.precision.formats import SCALE, Kept
 from comfyui_ltx2.ltx2.precision.matmul import multiply_in_fp8, why_not_on
 from comfyui_ltx2.ltx2.precision.packed import keep_packed
 from comfyui_ltx2.ltx2.runtime.offload.streaming import BLOCKS, Streaming
+from comfyui_ltx2.ltx2.runtime.placement import free_ram
 from gpu_bench import Bench, filled
 from torch import nn
 
@@ -60,6 +61,9 @@ def streamed_text_encoder(bench: Bench) -> tuple[TextEncoder, Streaming]:
 def _streamed(network: nn.Module, kind: str, bench: Bench) -> Streaming:
     """All blocks have the numbers of the first one where they lie, which nobody counts; they arrive one by one."""
     blocks = list(network.get_submodule(BLOCKS[kind].path))
+    needed, free = sum(weight.numel() for weight in blocks[0].parameters()) * 2 * len(blocks), free_ram()
+    if free is not None and needed > 0.8 * free:
+        raise UnavailableError(f"{needed / 1e9:.1f} GB of blocks do not fit into the RAM, {free / 1e9:.1f} GB free")
     filled(blocks[0], bench.device)
     blocks[0].to("cpu")
     for block in blocks[1:]:

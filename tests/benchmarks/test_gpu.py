@@ -17,7 +17,7 @@ IDS = {f"H{number}" for number in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)}
 def records_of(folder, *arguments):
     """What the script writes into `folder`, and what it prints."""
     command = [sys.executable, SCRIPT, "--tiny", "--output", folder, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     name = "gpu-diffusers.jsonl" if "--peer" in arguments else "gpu.jsonl"
     return [json.loads(line) for line in (folder / name).read_text().splitlines()], done.stdout
