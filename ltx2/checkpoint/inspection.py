@@ -16,10 +16,16 @@ from .lora import Lora
 from .reader import Checkpoint, TensorEntry
 from .release import ANY, contents, holds, is_lora, release_of, section_of
 from .released_files import CHECKPOINTS, GEMMA_REPOSITORY, LORAS, RELEASED_FILES, TEXT_ENCODERS, UPSCALERS
+from .weights import is_beside
 
 _OF_A_CHECKPOINT = (TRANSFORMER, TEXT, VIDEO_VAE, AUDIO_VAE, VOCODER)
 _TABLES = (*_OF_A_CHECKPOINT, UPSAMPLER, GEMMA)
-_PRECISIONS = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8 (e4m3)", "F8_E5M2": "fp8 (e5m2)"}
+_PRECISIONS = {
+    **{"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8 (e4m3)", "F8_E5M2": "fp8 (e5m2)"},
+    **{"I8": "int8", "U8": "nvfp4"},
+}
+#: Two numbers in each.
+_PAIRS = "U8"
 _LONGEST_VALUE = 60
 #: What our names of parameters belong to, by the first piece that is found in them.
 _PARTS = (
@@ -30,10 +36,10 @@ _PARTS = (
 
 
 def describe(path: str | Path) -> str:
-    """Some lines about a safetensors file, or about a text encoder's folder.
+    """Some lines about a safetensors or GGUF file, or about a text encoder's folder.
 
     Raises:
-        ModelFileError: it is not there, or no safetensors file; the message says what it is.
+        ModelFileError: it is not there, or no such file; the message says what it is.
     """
     checkpoint = Checkpoint.open(path)
     if is_lora(checkpoint.entries):
@@ -54,7 +60,7 @@ def _model_facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     rows = [("release", release)] if release else []
     for table in found:
         keys = table.select(checkpoint.entries)[0].values()
-        rows.append((table.component, _parameters(checkpoint.entries[key] for key in keys)))
+        rows.append((table.component, _parameters(checkpoint.entries[key] for key in keys if not is_beside(key))))
     if UPSAMPLER in found:
         rows.append(("kind", _upsampler_kind(checkpoint)))
     if GEMMA in found:
@@ -78,7 +84,7 @@ def _release(checkpoint: Checkpoint, found: list[NameTable]) -> str:
 def _parameters(entries: Iterable[TensorEntry]) -> str:
     elements: Counter[str] = Counter()
     for entry in entries:
-        elements[_PRECISIONS.get(entry.dtype, entry.dtype)] += entry.num_elements
+        elements[_PRECISIONS.get(entry.dtype, entry.dtype)] += entry.num_elements * (1 + (entry.dtype == _PAIRS))
     precisions = ", ".join(precision for precision, _ in elements.most_common())
     return f"{_count(elements.total())} parameters, {precisions}"
 

@@ -123,6 +123,12 @@ def find_weights(expected: Shapes, table: NameTable, source: TensorSource) -> di
     return weights
 
 
+def is_beside(key: str) -> bool:
+    """Whether a tensor of this name is no weight, but says how others are packed."""
+    last = key.rpartition(".")[2]
+    return last in _BESIDE or last == _MARKER
+
+
 def packed_names(table: NameTable, source: TensorSource) -> frozenset[str]:
     """Our names of the weights that are kept in fewer bits than 16, into which nothing can be merged."""
     found, _, beside = _select(table, source, source.shapes())

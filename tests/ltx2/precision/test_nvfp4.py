@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from ltx2.checkpoint.inspection import describe
 from ltx2.checkpoint.keys import NameTable
 from ltx2.checkpoint.load import InMemory, build
 from ltx2.errors import ModelFileError
@@ -38,6 +39,14 @@ def test_weights_compute_as_the_numbers_that_they_stand_for(said, dev, repack, r
     assert_close(run(one), run(other))
     wide = one.blocks[0].video.feed_forward.linear_in
     assert wide.weight.nbytes == 640 * 160 // 2
+
+
+def test_what_a_file_is_told_to_hold_counts_numbers_and_not_bytes(dev, repack):
+    packed, plain = (describe(file) for file in repack(dev, encode))
+    (one,), (other,) = ([line for line in text.splitlines() if "transformer  " in line] for text in (packed, plain))
+    count = other.split(" parameters")[0]
+    assert one.startswith(count)
+    assert one.endswith("parameters, nvfp4, bf16")
 
 
 @pytest.mark.parametrize("shape", [(128, 64), (130, 48), (24, 40), (16, 16), (300, 208)])
