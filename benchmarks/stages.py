@@ -42,7 +42,7 @@ from comfyui_ltx2.ltx2.runtime.tiled_vae import decode_video, encode_frames
 from comfyui_ltx2.ltx2.runtime.tiling import Tiling
 from comfyui_ltx2.ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from comfyui_ltx2.ltx2.tokens import TokenState, audio_state, video_state
-from counting import peak_bytes
+from counting import flops, peak_bytes
 from torch import Tensor, nn
 
 META = torch.device("meta")
@@ -102,6 +102,13 @@ def decoding(release: str, size: tuple[int, int, int], tiling: Tiling | None, dt
             pass
 
     return Stage(estimates.decode_bytes(config, size, tiling, dtype), counted(vae, call, latent))
+
+
+def decoding_flops(release: str, size: tuple[int, int, int], tiling: Tiling | None) -> int:
+    """Operations of `decoding`'s convolutions."""
+    vae = built(VideoVAE, released(release, "vae", VideoVAEConfig))
+    latent = empty(1, 128, 1 + (size[0] - 1) // 8, size[1] // 32, size[2] // 32, dtype=torch.bfloat16)
+    return flops(lambda: list(decode_video(vae, latent, tiling)))
 
 
 def encoding(release: str, size: tuple[int, int, int], tiling: Tiling | None, dtype: torch.dtype) -> Stage:

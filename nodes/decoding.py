@@ -13,10 +13,11 @@ from ..ltx2.geometry import pixel_frames
 from ..ltx2.latents import clip_of, samples_of
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe, VocoderRecipe
 from ..ltx2.runtime.estimates import decode_bytes, decode_sound_bytes
-from ..ltx2.runtime.tiling import Tiling, choose_tiling
+from ..ltx2.runtime.tiling import Tiling
 from . import sockets, widgets
 from .computation import Computation
 from .host import current
+from .video_vae import borrow_for_whole
 
 io = current().io
 
@@ -36,23 +37,28 @@ def _size(samples: Any, recipe: VideoVAERecipe) -> tuple[int, int, int]:
     return pixel_frames(samples.shape[2]), samples.shape[3] * side, samples.shape[4] * side
 
 
-def _tiling(choice: str, size: tuple[int, int, int], tile_size: int, tile_frames: int) -> Tiling | None:
-    if choice == "off":
-        return None
-    if choice == "set":
-        return Tiling((tile_frames, 24), (tile_size, 64), (tile_size, 64))
-    if choice != "automatic":
+def _checked(choice: str, tile_size: int, tile_frames: int) -> Tiling | None:
+    """The tiles that are set; those of what is automatic are chosen by `_ready`. None: the clip in one piece."""
+    if choice not in ("automatic", "off", "set"):
         raise LTX2Error(f"tiling must be automatic, off or set; got {choice}")
-    return choose_tiling(size)
+    return Tiling((tile_frames, 24), (tile_size, 64), (tile_size, 64)) if choice == "set" else None
 
 
 def _ready(
-    computation: Computation, samples: Any, recipe: VideoVAERecipe, size: tuple[int, int, int], tiling: Tiling | None
-) -> tuple[Any, Any]:
-    """The VAE and the latent where it computes, with room for the largest tile."""
-    room = decode_bytes(recipe.config, size, tiling, computation.dtype)
-    (vae,) = computation.borrow(recipe, activation_bytes=room)
-    return vae, samples.to(computation.device, computation.dtype)
+    computation: Computation,
+    samples: Any,
+    recipe: VideoVAERecipe,
+    size: tuple[int, int, int],
+    tiling: tuple[str, Tiling | None],
+) -> tuple[Any, Any, Tiling | None]:
+    """The VAE, the latent where it computes, and the tiling, with room for all that is in memory at once."""
+    choice, tiles = tiling
+    if choice == "automatic":
+        vae, tiles = borrow_for_whole(computation, recipe, size, decode_bytes)
+    else:
+        room = decode_bytes(recipe.config, size, tiles, computation.dtype)
+        (vae,) = computation.borrow(recipe, activation_bytes=room)
+    return vae, samples.to(computation.device, computation.dtype), tiles
 
 
 class DecodeAudio(io.ComfyNode):
@@ -129,11 +135,10 @@ class DecodeVideo(io.ComfyNode):
             waveform_of(audio)  # before minutes of decoding
         host = current()
         samples, clip = samples_of(video, "video"), clip_of(video)
-        size = _size(samples, video_vae)
-        tiles = _tiling(tiling, size, tile_size, tile_frames)
+        size, tiles = _size(samples, video_vae), _checked(tiling, tile_size, tile_frames)
         path = host.temp_file(".mp4")
         with Computation("decode video") as computation:
-            vae, latent = _ready(computation, samples, video_vae, size, tiles)
+            vae, latent, tiles = _ready(computation, samples, video_vae, size, (tiling, tiles))
             decode_to_file(
                 path,
                 vae,
@@ -170,12 +175,11 @@ class DecodeImages(io.ComfyNode):
     def execute(cls, video: Any, video_vae: Any, tiling: str, tile_size: int, tile_frames: int) -> Any:
         sockets.require(video_vae, VideoVAERecipe, "video_vae", "an LTX-2 loader")
         samples = samples_of(video, "video")
-        size = _size(samples, video_vae)
-        tiles = _tiling(tiling, size, tile_size, tile_frames)
+        size, tiles = _size(samples, video_vae), _checked(tiling, tile_size, tile_frames)
         done = 0
         with Computation("decode images") as computation:
             images = torch.empty(*size, 3)  # filled chunk by chunk: the whole clip is in memory once
-            vae, latent = _ready(computation, samples, video_vae, size, tiles)
+            vae, latent, tiles = _ready(computation, samples, video_vae, size, (tiling, tiles))
             for frames in decode_frames(vae, latent, tiles, computation.on_step):
                 images[done : done + len(frames)] = frames
                 done += len(frames)

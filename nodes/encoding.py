@@ -14,11 +14,11 @@ from ..ltx2.media.frame_rate import frame_rate_fraction
 from ..ltx2.media.reader import Pictures, VideoFile
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
 from ..ltx2.runtime.estimates import encode_bytes, encode_sound_bytes
-from ..ltx2.runtime.tiling import choose_tiling
 from . import sockets
 from .computation import Computation
 from .host import current
 from .host.video_input import footage_of
+from .video_vae import borrow_for_whole
 
 io = current().io
 
@@ -70,10 +70,8 @@ class EncodeVideo(io.ComfyNode):
         footage = _footage(video, start, canvas)
         canvas = canvas or own_canvas(footage)
         size = canvas.frames, canvas.height, canvas.width
-        tiling = choose_tiling(size)
         with Computation("encode video") as computation:
-            room = encode_bytes(video_vae.config, size, tiling, computation.dtype)
-            (vae,) = computation.borrow(video_vae, activation_bytes=room)
+            vae, tiling = borrow_for_whole(computation, video_vae, size, encode_bytes)
             latent = encode_footage(
                 vae,
                 footage,

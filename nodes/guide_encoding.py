@@ -15,9 +15,10 @@ from ..ltx2.encoding import encode_sound, waveform_of
 from ..ltx2.media.audio import require_finite
 from ..ltx2.recipe import AudioVAERecipe, VideoVAERecipe
 from ..ltx2.runtime.estimates import encode_bytes, encode_sound_bytes
-from ..ltx2.runtime.tiled_vae import encode_tiles
-from ..ltx2.runtime.tiling import Tiling, choose_tiling
+from ..ltx2.runtime.tiled_vae import encode_video
+from ..ltx2.runtime.tiling import Tiling
 from .computation import Computation
+from .video_vae import borrow_for_whole
 
 
 def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAERecipe) -> Any:
@@ -30,16 +31,16 @@ def with_pictures(video: Any, guides: tuple[Guide, ...], video_vae: VideoVAEReci
     grid, clip = tuple(latents.samples_of(video, "video").shape[2:]), latents.clip_of(video)
     stage = Stage(grid, video_vae.image_crf, clip.continues, dtype)
     sizes = [guide.size(stage) for guide in guides]
-    room = max((encode_bytes(video_vae.config, size, choose_tiling(size), dtype) for size in sizes), default=0)
+    largest = max(sizes, key=lambda size: encode_bytes(video_vae.config, size, Tiling(), dtype), default=None)
     # Applied, they would free what a mask keeps, and add tokens that say nothing.
     guides = tuple(guide for guide in guides if guide.strength)
     if not guides:
         return video
     conditions = []
     with computation:
-        (vae,) = computation.borrow(video_vae, activation_bytes=room)
+        vae, tiling = borrow_for_whole(computation, video_vae, largest, encode_bytes)
         for done, guide in enumerate(guides):
-            encode = _encoder(vae, computation, lambda done=done: computation.on_step(done, len(guides)))
+            encode = _encoder(vae, computation, tiling, lambda done=done: computation.on_step(done, len(guides)))
             conditions.append(guide.encoded(encode, stage))
         computation.on_step(len(guides), len(guides))
     return latents.with_conditions(video, tuple(conditions))
@@ -63,18 +64,19 @@ def with_voices(audio: Any, voices: tuple[AudioReference, ...], audio_vae: Audio
     return latents.with_conditions(audio, conditions)
 
 
-def _encoder(vae: Any, computation: Computation, on_step: Callable[[], None]) -> Encode:
-    """Pixels (1, 3, F, H, W), which stay where they are, to a latent; tile by tile where they are many.
+def _encoder(vae: Any, computation: Computation, tiling: Tiling, on_step: Callable[[], None]) -> Encode:
+    """Pixels (1, 3, F, H, W), which stay where they are, to a latent; a few frames or a tile are moved at a time.
 
     It raises LTX2Error where the latent is not finite: of pictures that hold NaN, say.
     """
 
     def encode(pixels: Tensor) -> Tensor:
-        latent = encode_tiles(
-            lambda tile: vae.encode(tile.to(computation.device, computation.dtype)),
-            vae.crop(pixels),
-            choose_tiling(tuple(pixels.shape[2:])) or Tiling(),
-            vae.config.compression,
+        latent = encode_video(
+            vae,
+            pixels,
+            tiling,
+            device=computation.device,
+            dtype=computation.dtype,
             on_step=lambda _done, _total: on_step(),
         )
         require_finite(latent, "video VAE encode")

@@ -16,15 +16,15 @@ from ..networks.video_vae.past import Past, Step
 #: A chunk of frames (B, C, n, H, W), alone in a list, so that whoever takes it out holds it alone; whether it is last.
 Chunk = tuple[list[Tensor], bool]
 
-# Pixels of a chunk of frames: 8 of 1920x1088. Less than two frames cannot be where time doubles; with more than 16
+#: Pixels of a chunk of frames: 8 of 1920x1088. Less than two frames cannot be where time doubles; with more than 16
 # there is nothing to gain.
-_VOLUME = 2**24
-_LEAST_FRAMES, _MOST_FRAMES = 2, 16
+VOLUME = 2**24
+LEAST_FRAMES, MOST_FRAMES = 2, 16
 
 
 def frames_at_once(height: int, width: int) -> int:
     """Frames of a chunk, at each level of a decoder, for a clip of height x width pixels: 16, or less where large."""
-    return max(_LEAST_FRAMES, min(_MOST_FRAMES, _VOLUME // (height * width) // 2 * 2))
+    return max(LEAST_FRAMES, min(MOST_FRAMES, VOLUME // (height * width) // 2 * 2))
 
 
 def stream(

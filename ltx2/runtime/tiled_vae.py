@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice, product
+from itertools import islice, pairwise, product
 
 import torch
 from torch import Tensor
 
 from ..networks.video_vae import VideoVAE
-from .tiling import Compression, Piece, Tiling, decode_pieces, encode_pieces
+from .streaming import Chunk, frames_at_once, slices, stream
+from .tiling import Compression, Piece, Size, Tiling, decode_pieces, encode_pieces, is_streamed
 
-#: Called with (tiles done, tiles in all) before each tile and at the end; it may raise to stop.
+#: Called with (units done, units in all) before each tile or run of frames and at the end; it may raise to stop.
 OnStep = Callable[[int, int], None]
+#: A part of a clip, by frames, rows and columns: (B, 3, n, H, W) in [-1, 1].
+Read = Callable[[slice, slice, slice], Tensor]
 
 # An encoder sees further back than a decoder's seams tolerate: less overlap shows in the latents.
 _LEAST_ENCODE_OVERLAP: Compression = (16, 64, 64)
@@ -35,20 +38,48 @@ def decode_video(
 ) -> Iterator[Tensor]:
     """Decode a normalised latent (B, C, f, h, w) into finished runs of frames (B, 3, n, H, W), in order.
 
-    Without a tiling there is one run. With one, no more is held than the tile being added, the frames that it reaches
-    (in fp32) and the run handed out. `noise` and `generator` are those of `VideoVAE.decode`. Raises LTX2Error for a
-    tiling that does not fit the VAE.
+    Without a tiling the clip is decoded at once, into one run. A tiling that leaves time whole streams it: no more is
+    held than a few frames, and what `streaming` says. One that cuts time decodes tile after tile: no more is held than
+    the tile being added, the frames that it reaches (in fp32) and the run handed out. `noise` and `generator` are those
+    of `VideoVAE.decode`. Raises LTX2Error for a tiling that does not fit the VAE.
     """
-    decoder = vae.require_decoder()
+    decoder, compression = vae.require_decoder(), vae.config.compression
     raw = vae.decoder_input(latent, noise=noise, generator=generator)
-    return decode_tiles(decoder, raw, tiling or Tiling(), vae.config.compression, on_step=on_step)
+    if tiling is None or not is_streamed(tiling, raw.shape[2], compression):
+        return decode_tiles(decoder, raw, tiling or Tiling(), compression, on_step=on_step)
+    spans = tiling.in_latents(compression)
+    height, width = (
+        decode_pieces(length, span, scale, is_time=False)
+        for length, span, scale in zip(raw.shape[3:], spans[1:], compression[1:], strict=True)
+    )
+    planes = list(product(height, width))
+    most = frames_at_once(*(max(_length(one.target) for one in axis) for axis in (height, width)))
+    store = torch.device("cpu") if tiling.waits_in_ram else None
+    parts = (raw[..., row.source, column.source] for row, column in planes)
+    runs = [stream(decoder.steps(part), slices(part, most), most, store) for part in parts]
+    num_frames = 1 + (raw.shape[2] - 1) * compression[0]
+    return _blended(runs, planes, num_frames, on_step or _ignore)
 
 
 def encode_video(
-    vae: VideoVAE, pixels: Tensor, tiling: Tiling | None = None, *, on_step: OnStep | None = None
+    vae: VideoVAE,
+    pixels: Tensor,
+    tiling: Tiling | None = None,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
-    """Encode pixels (B, 3, F, H, W) in [-1, 1] into a normalised latent (B, C, f, h, w), as `VideoVAE.encode` does."""
-    return encode_tiles(vae.encode, vae.crop(pixels), tiling or Tiling(), vae.config.compression, on_step=on_step)
+    """Encode pixels (B, 3, F, H, W) in [-1, 1] into a normalised latent (B, C, f, h, w), as `VideoVAE.encode` does.
+
+    Chunks and tiles of the pixels are brought to `device` and `dtype`, by default those of the pixels.
+    """
+    pixels = vae.crop(pixels)
+
+    def read(time: slice, rows: slice, columns: slice) -> Tensor:
+        return pixels[:, :, time, rows, columns].to(device or pixels.device, dtype or pixels.dtype)
+
+    return _encoded_by(vae, read, tuple(pixels.shape[2:]), tiling, on_step or _ignore)
 
 
 def encode_frames(
@@ -63,14 +94,14 @@ def encode_frames(
 ) -> Tensor:
     """Encode a stream of pictures (H, W, 3), uint8, of `size` (8k + 1, H, W) into a normalised latent (1, C, f, h, w).
 
-    No more is held than the pictures of one tile in time, in 8 bits, and one tile in `dtype` on `device`.
+    No more is held than the pictures of one chunk or tile in time, in 8 bits, and one chunk in `dtype` on `device`.
     """
+    window = _Window(frames)
 
-    def encode(pixels: Tensor) -> Tensor:
-        return vae.encode(pixels.to(device, torch.float32).div(127.5).sub(1).to(dtype))
+    def read(time: slice, rows: slice, columns: slice) -> Tensor:
+        return window.read(time, rows, columns).to(device, torch.float32).div_(127.5).sub_(1).to(dtype)
 
-    read = _Window(frames).read
-    return _encoded(encode, read, size, tiling or Tiling(), vae.config.compression, on_step or _ignore)
+    return _encoded_by(vae, read, size, tiling, on_step or _ignore)
 
 
 def decode_tiles(
@@ -106,10 +137,36 @@ def encode_tiles(
     return _encoded(encode, read, tuple(pixels.shape[2:]), tiling, compression, on_step or _ignore)
 
 
+def _encoded_by(vae: VideoVAE, read: Read, size: Size, tiling: Tiling | None, on_step: OnStep) -> Tensor:
+    compression = vae.config.compression
+    num_latents = 1 + (size[0] - 1) // compression[0]
+    if tiling is None or not is_streamed(tiling, num_latents, compression):
+        return _encoded(vae.encode, read, size, tiling or Tiling(), compression, on_step)
+    spans = tiling.in_latents(compression, _LEAST_ENCODE_OVERLAP)
+    height, width = (
+        encode_pieces(length // scale, span, scale, is_time=False)
+        for length, span, scale in zip(size[1:], spans[1:], compression[1:], strict=True)
+    )
+    planes = list(product(height, width))
+    step = compression[0]
+    most = frames_at_once(*(max(_length(one.source) for one in axis) for axis in (height, width)))
+    # The first chunk has the frame that stands alone besides; no layer lags, so each chunk becomes one of latents.
+    starts = [0, *range(1 + max(step, most // step * step), size[0], max(step, most // step * step))]
+    times = [slice(start, stop) for start, stop in pairwise([*starts, size[0]])]
+
+    def chunks(row: Piece, column: Piece) -> Iterator[Chunk]:
+        for time in times:
+            yield [read(time, row.source, column.source)], time is times[-1]
+
+    store = torch.device("cpu") if tiling.waits_in_ram else None
+    runs = [stream(vae.encoder.steps(), chunks(*plane), store=store) for plane in planes]
+    return vae.normalize(torch.cat(list(_blended(runs, planes, num_latents, on_step)), dim=2))
+
+
 def _encoded(
     encode: Callable[[Tensor], Tensor],
-    read: Callable[[slice, slice, slice], Tensor],
-    size: tuple[int, ...],
+    read: Read,
+    size: Size,
     tiling: Tiling,
     compression: Compression,
     on_step: OnStep,
@@ -131,6 +188,28 @@ def _encoded(
             del tile
     on_step(total, total)
     return sums.take(lengths[0])
+
+
+def _blended(
+    runs: list[Iterator[Tensor]], planes: list[tuple[Piece, Piece]], total: int, on_step: OnStep
+) -> Iterator[Tensor]:
+    """The runs of a clip of `total` frames (or latents), which are those of its planes side by side."""
+    sums = _Sums(max(row.target.stop for row, _ in planes), max(column.target.stop for _, column in planes))
+    done = 0
+    while done < total:
+        for number, (run, (row, column)) in enumerate(zip(runs, planes, strict=True)):
+            on_step(done * len(runs) + number, total * len(runs))
+            held = [next(run)]
+            stop = done + held[0].shape[2]
+            if len(runs) > 1:
+                sums.add(held.pop(), Piece(slice(0), slice(done, stop), torch.ones(stop - done)), row, column)
+        done = stop
+        yield held.pop() if held else sums.take(done)
+    on_step(total * len(runs), total * len(runs))
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start
 
 
 class _Window:

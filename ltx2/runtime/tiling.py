@@ -7,7 +7,7 @@ is not what the whole clip has there. So every later tile starts one latent earl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,20 +23,25 @@ Size = tuple[int, int, int]
 Compression = tuple[int, int, int]
 
 _AXES = ("frames", "height", "width")
-# Pixels times frames decoded at once without asking for memory: about 6 GB in 16 bits, 121 frames of 960x544.
-_DEFAULT_TILE_VOLUME = 2**26
 _TILE_SIDES = (768, 512, 384, 256)
 _SIDE_OVERLAP = 64
-_TILE_FRAMES = ((80, 24), (48, 24), (32, 16))
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """(size, overlap) of the tiles per axis, in frames and pixels; None leaves an axis whole."""
+    """(size, overlap) of the tiles per axis, in frames and pixels; None leaves an axis whole.
+
+    Whole in time means streamed, frame after frame: exact, and flat in the length of the clip. Height and width that
+    are whole are exact as well.
+
+    Attributes:
+        waits_in_ram: Whether what a stream remembers of earlier frames leaves the device until it is needed.
+    """
 
     frames: Span | None = None
     height: Span | None = None
     width: Span | None = None
+    waits_in_ram: bool = False
 
     def __post_init__(self) -> None:
         for axis in _AXES:
@@ -72,34 +77,26 @@ def _check_multiple(what: str, value: int, step: int) -> None:
         raise LTX2Error(f"the {what} must be a multiple of {step}; got {value} (nearest: {nearest})")
 
 
-def choose_tiling(size: Size, fits: Callable[[Tiling | None], bool] | None = None) -> Tiling | None:
-    """The largest tiles for a clip of size (frames, height, width) in pixels; None where it needs none.
+def choose_tiling(size: Size, fits: Callable[[Tiling], bool]) -> Tiling:
+    """What makes least of a clip of size (frames, height, width) in pixels an approximation and `fits` into memory.
 
-    `fits` says whether there is memory for them (see runtime.estimates). Without it the choice depends on the clip
-    alone, so that a seed gives the same frames on every machine. Where even the smallest tiles do not fit, they are
-    the answer.
+    `fits` says whether there is room (see runtime.estimates). A clip is streamed in time, at the worst with what it
+    remembers in RAM, which is slower and as exact; only where that does not fit is it cut, into the largest tiles
+    that do. Where even the smallest do not fit, they are the answer.
     """
-    fits = fits or (lambda tiling: _tile_volume(size, tiling or Tiling()) <= _DEFAULT_TILE_VOLUME)
-    if fits(None):
-        return None
-    candidates = [_tiling(size, _TILE_FRAMES[0], None)]
-    candidates += [_tiling(size, frames, side) for frames in _TILE_FRAMES for side in _TILE_SIDES]
-    # Long tiles first: the decoder looks further in time than a tile overlaps, so seams in time cost the most.
-    return next((tiling for tiling in candidates if fits(tiling)), candidates[-1])
+    return next((tiling for tiling in candidates(size) if fits(tiling)), _tiling(size, _TILE_SIDES[-1]))
 
 
-def _tiling(size: Size, frames: Span, side: int | None) -> Tiling:
-    height, width = ((side, _SIDE_OVERLAP) if side and length > side else None for length in size[1:])
-    return Tiling(frames if size[0] > frames[0] else None, height, width)
+def candidates(size: Size) -> Iterator[Tiling]:
+    """Every way to handle a clip of size (frames, height, width) in pixels, the best first."""
+    yield Tiling()
+    yield Tiling(waits_in_ram=True)
+    yield from (_tiling(size, side) for side in _TILE_SIDES)
 
 
-def _tile_volume(size: Size, tiling: Tiling) -> int:
-    frames, height, width = (span[0] if span else length for span, length in zip(_spans(tiling), size, strict=True))
-    return frames * height * width
-
-
-def _spans(tiling: Tiling) -> tuple[Span | None, ...]:
-    return tiling.frames, tiling.height, tiling.width
+def _tiling(size: Size, side: int) -> Tiling:
+    height, width = ((side, _SIDE_OVERLAP) if length > side else None for length in size[1:])
+    return Tiling(None, height, width, waits_in_ram=True)
 
 
 @dataclass(frozen=True)
@@ -129,6 +126,11 @@ def intervals(length: int, span: Span | None, *, is_time: bool) -> list[Interval
         )
         for start in starts
     ]
+
+
+def is_streamed(tiling: Tiling, num_latents: int, compression: Compression) -> bool:
+    """Whether the tiling leaves a clip of so many latents whole in time."""
+    return len(intervals(num_latents, tiling.in_latents(compression)[0], is_time=True)) == 1
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from comfyui_ltx2.ltx2.checkpoint.release import released_config
 from comfyui_ltx2.ltx2.config.section import Section
 from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
 from comfyui_ltx2.ltx2.config.video_vae import VideoVAEConfig
-from comfyui_ltx2.ltx2.runtime import tiling
-from comfyui_ltx2.ltx2.runtime.estimates import Forward, decode_bytes, forward_bytes, video
+from comfyui_ltx2.ltx2.runtime import streaming
+from comfyui_ltx2.ltx2.runtime.estimates import Forward, decode_bytes, forward_bytes
+from comfyui_ltx2.ltx2.runtime.estimates.video_walk import ENOUGH, Amount, decoded
+from comfyui_ltx2.ltx2.runtime.tiling import Tiling
 
 RELEASE = "2.3"
 DTYPE = torch.bfloat16
@@ -30,14 +32,12 @@ def numbers(object_info: Mapping[str, Any]) -> dict[str, Any]:
         "scales": sorted((int(scale.removeprefix("1/")) for scale in scales), reverse=True),
         "sampling": pieces(sampling_bytes, product(_sizes(500_000), _sizes(600))),
         "decoding": {
-            "tile": pieces(_tile_bytes, product(_sizes(260), _sizes(260), _sizes(260))),
-            "channels": _section("vae", VideoVAEConfig).pixel_channels,
-            "sum_bytes": video._SUM_BYTES,
-            "run_bytes": video._FRAMES_PER_RUN * DTYPE.itemsize,
-            "volume": tiling._DEFAULT_TILE_VOLUME,
-            "frames": tiling._TILE_FRAMES,
-            "sides": tiling._TILE_SIDES,
-            "side_overlap": tiling._SIDE_OVERLAP,
+            "channels": _section("vae", VideoVAEConfig).latent_channels,
+            "itemsize": DTYPE.itemsize,
+            "volume": streaming.VOLUME,
+            "least_frames": streaming.LEAST_FRAMES,
+            "most_frames": streaming.MOST_FRAMES,
+            "numbers": _decoding_numbers(),
         },
     }
 
@@ -49,9 +49,8 @@ def sampling_bytes(video: int, audio: int) -> int:
 
 
 def decoding_bytes(frames: int, height: int, width: int) -> int:
-    """The estimate of decoding a clip in the tiles that are chosen for it."""
-    size = frames, height, width
-    return decode_bytes(_section("vae", VideoVAEConfig), size, tiling.choose_tiling(size), DTYPE)
+    """The estimate of decoding a clip as a stream."""
+    return decode_bytes(_section("vae", VideoVAEConfig), (frames, height, width), Tiling(), DTYPE)
 
 
 def pieces(function: Callable[..., int], points: Iterable[tuple[int, ...]]) -> list[list[int]]:
@@ -109,12 +108,19 @@ def _sizes(most: int) -> list[int]:
     return sizes
 
 
-def _tile_bytes(frames: int, height: int, width: int) -> int:
-    """Decoding so many latents at once."""
+def _decoding_numbers() -> list[list[int]]:
+    """The most numbers alive for each cell of a latent frame: by frames at once (the least, and twos more), then by
+    the clip's latent frames (1, 2, ..., as many as make a difference)."""
     config = _section("vae", VideoVAEConfig)
-    time, *sides = config.compression
-    size = (1 + (frames - 1) * time, *(length * side for length, side in zip((height, width), sides, strict=True)))
-    return decode_bytes(config, size, None, DTYPE)
+    chunks = range(streaming.LEAST_FRAMES, streaming.MOST_FRAMES + 1, 2)
+    return [[_for_each_cell(config, latents, most) for latents in range(1, ENOUGH + 1)] for most in chunks]
+
+
+def _for_each_cell(config: VideoVAEConfig, latents: int, most: int) -> int:
+    moments = decoded(config, latents, DTYPE, most)
+    # A decoder that pads by zeros, in the dtype of its file, takes nothing for edges or copies.
+    assert all(moment == Amount(moment.area) for moment in moments.running), "the page counts cells alone"
+    return moments.most(1, 1)
 
 
 def _section(name: str, config: Any) -> Any:

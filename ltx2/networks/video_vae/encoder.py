@@ -27,16 +27,16 @@ class VideoEncoder(nn.Module):
             width *= block.multiplier
         self.conv_out = PaddedConv3d(width, config.latent_channels + 1, padding)
 
-    def steps(self, pixels: Tensor) -> list[Step]:
-        """What a clip passes through, whole or in chunks like `pixels` but for their frames: 8k + 1 first, then 8k."""
+    def steps(self) -> list[Step]:
+        """What a clip passes through, whole or in chunks: 8k + 1 frames first, then 8k."""
         steps = [Step(self._patches)]
         for block in self.down_blocks:
-            steps += block.steps(None, pixels.dtype) if isinstance(block, ResStage) else [Step(block)]
+            steps += map(Step, block.res_blocks) if isinstance(block, ResStage) else [Step(block)]
         return [*steps, Step(self._latents)]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, 8k + 1, H, W) in [-1, 1] -> (B, C, k + 1, h, w)."""
-        return passed(pixels, self.steps(pixels))
+        return passed(pixels, self.steps())
 
     def _patches(self, pixels: Tensor, past: Past) -> Tensor:
         # The offset along the width varies slower than the one along the height; no other fold has that order.

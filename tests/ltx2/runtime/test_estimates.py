@@ -9,6 +9,7 @@ TOLERANCE = 0.15
 RELEASES = ("2.0", "2.3")
 DTYPES = (torch.bfloat16, torch.float32)
 NONE = (None, None, None)
+STREAMED = ()
 LONG, SQUARE = (80, 24), (768, 64)
 
 
@@ -44,6 +45,14 @@ def tiling_of(stages, spans):
         ((121, 1088, 1920), (LONG, SQUARE, SQUARE)),
         ((41, 512, 768), (None, (256, 64), (256, 64))),
         ((97, 512, 768), ((48, 24), None, (384, 64))),
+        ((1, 512, 768), STREAMED),
+        ((9, 512, 768), STREAMED),
+        ((25, 512, 768), STREAMED),
+        ((121, 512, 768), STREAMED),
+        ((241, 256, 384), STREAMED),
+        ((241, 1088, 1920), STREAMED),
+        ((121, 2176, 3840), STREAMED),
+        ((33, 1024, 1536), (None, SQUARE, SQUARE)),
     ],
 )
 def test_decoding_and_encoding_of_video(stages, release, dtype, size, spans):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 
 import pytest
@@ -20,7 +19,7 @@ from ltx2.config.video_vae import VideoVAEConfig
 from ltx2.errors import LTX2Error
 from ltx2.networks.video_vae import VideoVAE
 from ltx2.runtime.tiled_vae import decode_tiles, decode_video, encode_tiles, encode_video
-from ltx2.runtime.tiling import Tiling, choose_tiling, decode_pieces, encode_pieces, intervals
+from ltx2.runtime.tiling import Tiling, candidates, choose_tiling, decode_pieces, encode_pieces, intervals
 
 COMPRESSION = (8, 32, 32)
 EVERYWHERE = Tiling(frames=(24, 8), height=(96, 32), width=(64, 32))
@@ -294,40 +293,30 @@ class TestRefusals:
             encode_tiles(lambda x: x, torch.zeros(1, 3, 9, 64, 64), Tiling(frames=(64, 8)), COMPRESSION)
 
 
-def volume(size, tiling):
-    """Pixels of the largest tile."""
-    spans = (tiling.frames, tiling.height, tiling.width) if tiling else (None,) * 3
-    return math.prod(span[0] if span else length for span, length in zip(spans, size, strict=True))
-
-
 class TestChoice:
-    """N2: time is tiled from outside, by hand or by itself."""
+    """N2: time is never cut by itself; space is where nothing else fits."""
 
-    def test_small_clips_are_whole(self):
-        assert choose_tiling((121, 512, 768)) is None
-        assert choose_tiling((1, 2048, 2048)) is None
+    def test_what_fits_is_streamed(self):
+        for size in ((121, 512, 768), (1, 2048, 2048), (1001, 1088, 1920)):
+            assert choose_tiling(size, lambda tiling: True) == Tiling()
 
-    def test_defaults(self):
-        assert choose_tiling((1001, 256, 384)) == Tiling(frames=(80, 24))
-        assert choose_tiling((121, 1088, 1920)) == Tiling((80, 24), (768, 64), (768, 64))
-        assert choose_tiling((41, 1024, 2048)) == Tiling(None, (768, 64), (768, 64))
-        assert choose_tiling((121, 704, 1280)) == Tiling((80, 24), None, (768, 64))
-
-    def test_the_largest_that_fit(self):
+    def test_what_is_exact_comes_first(self):
         size = (121, 1088, 1920)
-        assert choose_tiling(size, lambda tiling: True) is None
-        volumes = []
-        for budget in (4 * 10**7, 2 * 10**7, 10**7, 3 * 10**6):
-            tiling = choose_tiling(size, lambda tiling, budget=budget: volume(size, tiling) <= budget)
-            volumes.append(volume(size, tiling))
-            assert volumes[-1] <= budget
-        assert volumes == sorted(volumes, reverse=True)
-        assert choose_tiling(size, lambda tiling: False) == Tiling((32, 16), (256, 64), (256, 64))
+        assert choose_tiling(size, lambda tiling: tiling.waits_in_ram) == Tiling(waits_in_ram=True)
+        sides = []
+        for most in (1000, 600, 400, 300):
+            tiling = choose_tiling(size, lambda one, most=most: one.height is not None and one.height[0] <= most)
+            assert tiling == Tiling(None, tiling.height, tiling.height, waits_in_ram=True)
+            sides.append(tiling.height)
+        assert sides == [(768, 64), (512, 64), (384, 64), (256, 64)]
+        assert choose_tiling((121, 512, 1024), lambda one: one.width is not None).height is None
 
-    @pytest.mark.parametrize("budget", [None, 10**8, 10**7, 10**6, 1])
-    def test_always_legal_for_both_directions(self, budget):
+    def test_the_smallest_where_nothing_fits(self):
+        smallest = choose_tiling((121, 1088, 1920), lambda tiling: False)
+        assert smallest == Tiling(None, (256, 64), (256, 64), waits_in_ram=True)
+
+    def test_always_legal_for_both_directions(self):
         for size in ((9, 4096, 4096), (121, 1088, 1920), (2001, 64, 64), (33, 544, 960)):
-            tiling = choose_tiling(size, budget and (lambda tiling, size=size: volume(size, tiling) <= budget))
-            if tiling is not None:
+            for tiling in candidates(size):
                 assert len(tiling.in_latents(COMPRESSION, (16, 64, 64))) == 3
                 assert json.dumps([tiling.frames, tiling.height, tiling.width])
