@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -65,3 +67,31 @@ def test_a_run_reports_in_what_weights_were_kept(pack, distilled, fp8):
     output = run("Sample", guider=guider, seed=3, video=video, solver="euler", sigmas=torch.tensor([1.0, 0.7, 0.0]))
     (report,) = output.ui["ltx2_report"]
     assert report["weights"] == {"fp8_e4m3": 12, "bfloat16": report["weights"]["bfloat16"]}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_sample_is_the_same_wherever_packed_weights_are(pack, distilled, fp8, checkpoint, tiny_models, precision):
+    run, given = distilled
+    file = checkpoint if precision == "fp8 cast" else fp8
+    lora = next((tiny_models("2.3") / "loras").glob("*distilled*"))
+    recipe = pack("ltx2.recipe").TransformerRecipe.open(file).with_lora(lora, 0.5).with_precision(precision)
+    video = {"samples": torch.zeros(1, 128, 2, 2, 2), "ltx2": pack("ltx2.latents").Clip(24.0)}
+
+    def sample(placement):
+        (guider,) = run(
+            "Guider", transformer=replace(recipe, placement=placement), positive=given["guider"].prompts.positive
+        ).args
+        return run("Sample", guider=guider, seed=3, video=video, solver="euler", sigmas=torch.tensor([1.0, 0.7, 0.0]))
+
+    Placement = pack("ltx2.placement").Placement
+    outputs = [
+        sample(placement) for placement in (None, Placement("streamed from RAM"), Placement("streamed from disk"))
+    ]
+    pack("nodes.host.networks").CACHE.clear()
+    first = outputs[0].args[0]["samples"]
+    assert torch.isfinite(first).all()
+    for output in outputs[1:]:
+        assert torch.equal(output.args[0]["samples"], first)
+        kept = [each.ui["ltx2_report"][0]["weights"] for each in (output, outputs[0])]
+        # What is cast on its way to the device lies in bf16 in its file.
+        assert (kept[0] == kept[1]) == (precision != "fp8 cast")
