@@ -116,12 +116,14 @@ class Items:
     Attributes:
         milliseconds: Of the resident bf16 transformer, by id.
         peaks: GB in all of what a clip needs beside its sampling.
+        kind: What transformer there is: "bf16", "fp8" or "from RAM".
     """
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.milliseconds: dict[str, float] = {}
         self.peaks: dict[str, float] = {}
+        self.kind = "bf16"
 
     @cached_property
     def sampling(self) -> Sampling:
@@ -212,6 +214,7 @@ class Items:
         before, step = self._resident("H2"), self.sampling.step(768, 512)
         plain = step.velocity()
         put_in_fp8(self.sampling.transformer, self.bench)
+        self.kind = "fp8"
         milliseconds = self.bench.milliseconds(step, rounds=3)
         yield Row("H12", "one forward, 768x512x121, fp8; peer: bf16", "ms", milliseconds, before, 0.75, "ratio")
         off = 1 - float(torch.cosine_similarity(plain.double(), step.velocity().double(), dim=0))
@@ -219,29 +222,31 @@ class Items:
 
     def streamed(self) -> Iterator[Row]:
         """From here on the transformer is one whose blocks come from RAM."""
-        self._give_up_the_transformer()
+        self.__dict__.pop("sampling", None)
+        self.bench.empty_cache()
+        self.kind = "bf16"
         config = self.bench.scale.config(self.bench.release, "transformer")
         self.sampling = Sampling(self.bench, streamed_transformer(self.bench, config))
+        self.kind = "from RAM"
         for id, width, height, guidance, goal, most in STREAMED:
             step = self.sampling.step(width, height, guidance)
-            milliseconds, peak = (
-                self.bench.milliseconds(step, rounds=2, warmups=1),
-                self.bench.peak_gb(step, with_held=True),
-            )
+            milliseconds = self.bench.milliseconds(step, rounds=2, warmups=1)
+            peak = self.bench.peak_gb(step, with_held=True)
             what = f"{'four passes' if guidance is GUIDANCE else 'one pass'}, {width}x{height}x121, blocks from RAM"
             yield Row("H11", f"{what}; peer: resident", "ms", milliseconds, self._resident(id), goal, "ratio")
             if most is not None:
                 yield Row("H11", f"{what}: peak in all", "GB", peak, None, most, "ours")
 
     def whole(self, kind: str, prompt: str, goal: float) -> Iterator[Row]:
-        """A two-stage clip with whatever transformer there is; networks of one stage are gone before the next."""
-        lacking = {prompt, "frames"} - self.peaks.keys()
+        """A two-stage clip with a transformer of this kind; networks of one stage are gone before the next."""
+        lacking = [name for name in (prompt, "frames") if name not in self.peaks]
+        lacking += [f"a transformer, {kind}"] if self.kind != kind else []
         if lacking:
-            raise UnavailableError(f"it needs what has not been measured: {', '.join(sorted(lacking))}")
+            raise UnavailableError(f"it needs what has not been measured: {', '.join(lacking)}")
         peaks = {name: self.peaks[name] for name in (prompt, "frames")}
         peaks["both stages"] = self.bench.peak_gb(self.sampling.both_stages, with_held=True)
         largest = max(peaks, key=peaks.__getitem__)
-        what = f"two stages to 1920x1088x121, {kind}: peak in all ({largest})"
+        what = f"two stages to 1920x1088x121, transformer {kind}, {prompt}: peak in all ({largest})"
         yield _row(self.bench, "H13", what, "GB", peaks[largest], goal)
 
     @property
@@ -252,10 +257,6 @@ class Items:
         if id not in self.milliseconds:
             raise UnavailableError(f"it needs {id}, which has not been measured")
         return self.milliseconds[id]
-
-    def _give_up_the_transformer(self) -> None:
-        self.__dict__.pop("sampling", None)
-        self.bench.empty_cache()
 
 
 def _decoding(bench: Bench, release: str) -> tuple[Callable[[], object], int]:
