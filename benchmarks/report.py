@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAD = f"{'id':6} {'what':82} {'unit':10} {'ours':>9} {'peer':>9} {'ratio':>6} {'goal':>15}  pass"
+HEAD = f"{'id':6} {'what':88} {'unit':10} {'ours':>9} {'peer':>9} {'ratio':>6} {'goal':>15}  pass"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def line(row: Row) -> str:
     goal = "" if row.goal is None else f"{row.of} <= {row.goal:.4g}"
     verdict = {None: "", True: "yes", False: "NO"}[row.passes]
     cells = f"{_number(row.ours)} {_number(row.peer)} {'' if row.ratio is None else format(row.ratio, '.3f'):>6}"
-    return f"{row.id:6} {row.what:82} {row.unit:10} {cells} {goal:>15}  {verdict}".rstrip()
+    return f"{row.id:6} {row.what:88} {row.unit:10} {cells} {goal:>15}  {verdict}".rstrip()
 
 
 def _number(value: float | None) -> str:
