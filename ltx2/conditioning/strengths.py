@@ -42,6 +42,11 @@ class AttentionStrengths:
         edges = (*self.edges, self.edges[-1] + count)
         return AttentionStrengths(edges, torch.cat((self.strengths, strengths)))
 
+    def taken(self, index: Tensor) -> AttentionStrengths:
+        """Of the tokens (N,) of a rising index alone."""
+        edges = torch.searchsorted(index, torch.tensor(self.edges)).tolist()
+        return AttentionStrengths(tuple(edges), self.strengths[index])
+
     def to(self, device: torch.device) -> AttentionStrengths:
         return replace(self, strengths=self.strengths.to(device))
 

@@ -16,12 +16,15 @@ logger = logging.getLogger("ltx2")
 
 #: Below so many steps each one changes the clip too much to be left out; distilled models take eight.
 FEW_STEPS = 16
+#: Of 1920x1088x121, which one call predicts in 2 GB.
+FEW_TOKENS = 16 * 34 * 60
 _TERMS = {"cfg": 1.0, "stg": 0.0, "modality": 1.0}
 _EVERYWHERE = (0.0, 1.0)
 _WARNINGS = {
     "off": "a threshold of 0 reuses nothing: set one above 0 for every modality, or take the node out",
     "no_steps": "no step lies between those at either end that are always computed: take more steps, or the node out",
     "few_steps": f"it needs {FEW_STEPS} steps or more, for fewer change the clip too much each: switch it off",
+    "few_tokens": "no tiles are needed up to 1920x1088x121: take the node out",
     "never": "a term of guidance holds at no noise level of this run: widen its sigmas, or make it neutral",
 }
 
@@ -31,9 +34,10 @@ class Approximation:
     """One way in which a run is not exact.
 
     Attributes:
-        kind: "step_cache", "skip_step" or "guidance_interval".
+        kind: "step_cache", "skip_step", "guidance_interval" or "token_tiling".
         counts: What is left out, "saved" of all ("of"): predictions, steps or passes. "video" and "audio" are how often
-            either modality has its last prediction again (in a cache: would have, if it were for that one alone).
+            either modality has its last prediction again (in a cache: would have, if it were for that one alone). Of
+            tiles: the tokens that are seen at once, "most", of all.
         note: Why it cannot help, a key of the warnings; None where it can.
     """
 
@@ -42,14 +46,19 @@ class Approximation:
     note: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.counts['saved']} of {self.counts['of']}"
+        return f"{self.kind} {next(iter(self.counts.values()))} of {self.counts['of']}"
 
 
 def approximations(denoiser: Denoiser, prompts: Prompts, sigmas: Tensor) -> tuple[Approximation, ...]:
     """What is approximate in a run over `sigmas`; what a cache left out is known when it has ended."""
-    present = tuple(stream is not None for stream in denoiser.streams)
-    found = (_step_cache(denoiser, prompts, sigmas), _skip_step(prompts, sigmas, present))
-    return tuple(one for one in (*found, _guidance_interval(prompts, sigmas, present)) if one is not None)
+    present = tuple(state is not None for state in denoiser.states)
+    found = (
+        _step_cache(denoiser, prompts, sigmas),
+        _skip_step(prompts, sigmas, present),
+        _guidance_interval(prompts, sigmas, present),
+        _token_tiling(denoiser),
+    )
+    return tuple(one for one in found if one is not None)
 
 
 def warn(found: tuple[Approximation, ...]) -> None:
@@ -101,6 +110,16 @@ def _guidance_interval(prompts: Prompts, sigmas: Tensor, present: tuple[bool, ..
     return Approximation(
         "guidance_interval", {"saved": counts[1] - counts[0], "of": counts[1]}, "never" if asked - held else None
     )
+
+
+def _token_tiling(denoiser: Denoiser) -> Approximation | None:
+    video = denoiser.states[0]
+    if video is None or not denoiser.tiles:
+        return None
+    num_tokens = video.latent.shape[1]
+    most = max(len(tile.index) for tile in denoiser.tiles)
+    counts = {"most": most, "of": num_tokens, "tiles": len(denoiser.tiles)}
+    return Approximation("token_tiling", counts, "few_tokens" if num_tokens <= FEW_TOKENS else None)
 
 
 def _terms(

@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, C channels, P passes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from ..tokens import TokenState
 from .memory import fitted, forward_of
 from .solvers import Latents, Prediction
 from .step_cache import StepCache, StepCaching
+from .token_tiles import TokenTiling, blended, largest, tiles_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Prompts:
     Attributes:
         passes_per_forward: How many passes of a step run together; 0 for as many as memory allows.
         caching: Which predictions may be left out; None computes every one.
+        tiling: The tiles that a video is predicted in; None predicts it whole.
     """
 
     positive: Context
@@ -52,6 +54,13 @@ class Prompts:
     audio: AnyGuidance = NEUTRAL
     passes_per_forward: int = 0
     caching: StepCaching | None = None
+    tiling: TokenTiling | None = None
+
+
+States = tuple[TokenState | None, TokenState | None]
+Streams = tuple["_PreparedStream | None", ...]
+#: Of each modality, the tensors (B, T, C) of all passes.
+Found = tuple[Sequence[Tensor] | None, ...]
 
 
 class Denoiser:
@@ -69,7 +78,7 @@ class Denoiser:
         self,
         transformer: Transformer,
         prompts: Prompts,
-        states: tuple[TokenState | None, TokenState | None],
+        states: States,
         *,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
@@ -77,6 +86,7 @@ class Denoiser:
         num_steps: int | None = None,
     ) -> None:
         self.transformer = transformer
+        self.states = states
         self.guidance = (prompts.video, prompts.audio)
         asks = farthest_cfg(*self.guidance) != (1, 1)
         assert not asks or prompts.negative, "guidance away from a negative prompt needs one"
@@ -86,15 +96,23 @@ class Denoiser:
             for name, state in zip(("video", "audio"), states, strict=True)
         )
         fixed = prompts.passes_per_forward
-        given = forward_of(states, self.guidance, fixed)
+        given = forward_of(largest(states, prompts.tiling), self.guidance, fixed)
         self.forward = fitted(transformer.config, given, dtype, free_memory, fixed=bool(fixed))
         text = transformer.text(*contexts) if self.forward.keeps_text else (None, None)
-        self.streams = tuple(
-            _PreparedStream(transformer, name, state, texts, keys_values, device or torch.device("cpu"), dtype)
-            if state
-            else None
-            for name, state, texts, keys_values in zip(("video", "audio"), states, contexts, text, strict=True)
-        )
+
+        def prepared(states: States) -> Streams:
+            return tuple(
+                _PreparedStream(transformer, name, state, texts, keys_values, device or torch.device("cpu"), dtype)
+                if state
+                else None
+                for name, state, texts, keys_values in zip(("video", "audio"), states, contexts, text, strict=True)
+            )
+
+        self._prepared = prepared
+        self._is_frozen = tuple(state is not None and not state.mask.any() for state in states)
+        self.tiles = tiles_of(states[0], prompts.tiling)
+        # Tiles are prepared where they are used: the rotary tables of a large clip are large.
+        self.streams = () if self.tiles else prepared(states)
         #: How many passes have gone through the transformer so far.
         self.num_passes = 0
         assert not prompts.caching or num_steps is not None, "a cache of steps must know how many there are"
@@ -110,55 +128,67 @@ class Denoiser:
         """
         guidance = guidance_at(*self.guidance, sigma)
         updated = tuple(
-            stream is not None and (last is None or step % (scales.skip_step + 1) == 0)
-            for stream, scales, last in zip(self.streams, guidance, self._last.x0, strict=True)
+            state is not None and (last is None or step % (scales.skip_step + 1) == 0)
+            for state, scales, last in zip(self.states, guidance, self._last.x0, strict=True)
         )
-        if any(updated) and not self._is_cached(x, sigma, step, (guidance, updated)):
-            video, audio = (scales if stream else None for stream, scales in zip(self.streams, guidance, strict=True))
-            wanted = tuple(
-                is_updated and not stream.is_frozen for stream, is_updated in zip(self.streams, updated, strict=True)
-            )
+        early, key = (lambda: self._early(x, sigma)), (guidance, updated)
+        if any(updated) and not (self.cache and self.cache.holds(step, key, early)):
+            video, audio = (scales if state else None for state, scales in zip(self.states, guidance, strict=True))
+            wanted = tuple(new and not is_frozen for new, is_frozen in zip(updated, self._is_frozen, strict=True))
             predictions = self.predictions(x, sigma, plan(video, audio, wanted), updated)
             x0, uncond = list(self._last.x0), list(self._last.uncond)
             for n, by_pass in enumerate(predictions):
                 if updated[n]:
-                    x0[n] = self.streams[n].state.blended(combine(guidance[n], by_pass, self._running[n]))
+                    x0[n] = self.states[n].blended(combine(guidance[n], by_pass, self._running[n]))
                     uncond[n] = by_pass[UNCOND if guidance[n].cfg != 1 and UNCOND in by_pass else COND]
             self._last = Prediction(tuple(x0), tuple(uncond))
         return self._last
 
     def blend(self, x: Latents) -> Latents:
         """x with masked tokens pulled to their clean latents."""
-        return tuple(
-            stream.state.blended(latent) if stream else None for stream, latent in zip(self.streams, x, strict=True)
-        )
+        return tuple(state.blended(latent) if state else None for state, latent in zip(self.states, x, strict=True))
 
     def predictions(
         self, x: Latents, sigma: float, passes: Mapping[str, Pass], updated: tuple[bool, bool] = (True, True)
     ) -> tuple[dict[str, Tensor] | None, ...]:
         """Per modality, x0 by the name of the pass, before any arithmetic on them."""
-        inputs = self._inputs(x, sigma, updated)
-        velocities = self.transformer(*inputs, tuple(passes.values()), self.forward.at_once)
-        self.num_passes += len(passes)
-        return tuple(
-            dict(zip(passes, stream.x0(latent, velocity, sigma), strict=True)) if stream else None
-            for stream, latent, velocity in zip(self.streams, x, velocities, strict=True)
-        )
 
-    def _inputs(self, x: Latents, sigma: float, updated: tuple[bool, bool]) -> list[StreamInput | None]:
+        def ask(streams: Streams, x: Latents) -> Found:
+            inputs = self._inputs(streams, x, sigma, updated)
+            velocities = self.transformer(*inputs, tuple(passes.values()), self.forward.at_once)
+            return tuple(
+                stream.x0(latent, velocity, sigma) if stream else None
+                for stream, latent, velocity in zip(streams, x, velocities, strict=True)
+            )
+
+        found = self._everywhere(ask, x)
+        self.num_passes += len(passes)
+        return tuple(None if each is None else dict(zip(passes, each, strict=True)) for each in found)
+
+    def _everywhere(self, ask: Callable[[Streams, Latents], Found], x: Latents) -> Found:
+        """What `ask` says of the clip, or of its tiles, blended."""
+        if not self.tiles:
+            return ask(self.streams, x)
+        (video, audio), num_tokens = self.states, x[0].shape[1]
+        found = [ask(self._prepared((tile.of(video), audio)), (x[0][:, tile.index], x[1])) for tile in self.tiles]
+        return blended(self.tiles, found, num_tokens)
+
+    def _inputs(
+        self, streams: Streams, x: Latents, sigma: float, updated: tuple[bool, bool]
+    ) -> list[StreamInput | None]:
         return [
-            stream.inputs(latent, sigma, is_updated) if stream else None
-            for stream, latent, is_updated in zip(self.streams, x, updated, strict=True)
+            stream.inputs(latent, 0.0 if is_frozen else sigma, is_updated) if stream else None
+            for stream, latent, is_frozen, is_updated in zip(streams, x, self._is_frozen, updated, strict=True)
         ]
 
-    def _is_cached(self, x: Latents, sigma: float, step: int, key: object) -> bool:
-        """Whether the last prediction may serve once more."""
+    def _early(self, x: Latents, sigma: float) -> Latents:
+        """Velocities (B, T, C) for the positive prompt, were the first block the last one too."""
 
-        def early() -> Latents:
-            velocities = self.transformer(*self._inputs(x, sigma, (True, True)), num_blocks=1)
-            return tuple(None if v is None else v.to(latent) for v, latent in zip(velocities, x, strict=True))
+        def ask(streams: Streams, x: Latents) -> Found:
+            velocities = self.transformer(*self._inputs(streams, x, sigma, (True, True)), num_blocks=1)
+            return tuple(None if v is None else (v.to(latent),) for v, latent in zip(velocities, x, strict=True))
 
-        return self.cache is not None and self.cache.holds(step, key, early)
+        return tuple(None if each is None else each[0] for each in self._everywhere(ask, x))
 
 
 class _PreparedStream:
@@ -176,7 +206,6 @@ class _PreparedStream:
     ) -> None:
         self.state = state
         self.device, self.dtype = device, dtype
-        self.is_frozen = not bool(state.mask.any())
         self.mask_levels = Levels.of(state.mask[..., 0]).to(device)
         # One table for the whole batch: its elements stand at the same positions.
         tables = transformer.rotary(getattr(transformer.config, name), state.positions[:1].to(device))
@@ -188,7 +217,7 @@ class _PreparedStream:
     def inputs(self, latent: Tensor, sigma: float, is_updated: bool) -> StreamInput:
         return StreamInput(
             latent=latent.to(self.device, self.dtype),
-            sigma=torch.tensor([0.0 if self.is_frozen else sigma], device=self.device),
+            sigma=torch.tensor([sigma], device=self.device),
             levels=self.mask_levels.scaled(sigma),
             contexts=self.contexts,
             rotary=self.rotary,

@@ -10,6 +10,7 @@ from ..guidance.guidance import FOLLOWING, NEUTRAL, AnyGuidance, farthest_cfg
 from ..recipe import TransformerRecipe
 from .denoiser import Context, Prompts
 from .step_cache import StepCaching
+from .token_tiles import TokenTiling
 
 logger = logging.getLogger("ltx2")
 
@@ -72,6 +73,10 @@ class Guider:
     def with_caching(self, caching: StepCaching) -> Guider:
         """This guider, whose runs may leave predictions out; lossy."""
         return replace(self, prompts=replace(self.prompts, caching=caching))
+
+    def with_tiling(self, tiling: TokenTiling) -> Guider:
+        """This guider, whose runs predict large pictures in tiles; lossy."""
+        return replace(self, prompts=replace(self.prompts, tiling=tiling))
 
 
 def _distilled_part(transformer: TransformerRecipe) -> str | None:

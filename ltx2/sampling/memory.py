@@ -12,6 +12,7 @@ from ..guidance.guidance import NEUTRAL, AnyGuidance, farthest_cfg, guidance_at
 from ..guidance.plan import plan
 from ..runtime.estimates import Forward, forward_bytes
 from ..tokens import TokenState
+from .token_tiles import largest
 
 if TYPE_CHECKING:
     from .denoiser import Prompts
@@ -27,8 +28,9 @@ def pass_bytes(config: TransformerConfig, states: States, dtype: torch.dtype, pr
 
     Without `prompts` there is one pass.
     """
-    guidance = (NEUTRAL, NEUTRAL) if prompts is None else (prompts.video, prompts.audio)
-    given = forward_of(states, guidance, 0 if prompts is None else prompts.passes_per_forward)
+    if prompts is None:
+        return forward_bytes(config, forward_of(states, (NEUTRAL, NEUTRAL)), dtype)
+    given = forward_of(largest(states, prompts.tiling), (prompts.video, prompts.audio), prompts.passes_per_forward)
     return forward_bytes(config, given, dtype)
 
 

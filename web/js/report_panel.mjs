@@ -5,8 +5,8 @@ import { locatorOf } from "./nodes.mjs"
 
 const HEIGHT = 142
 // What a run may not be exact by, and why that cannot help, as reports name them.
-const LOSSY = ["step_cache", "skip_step", "guidance_interval"]
-const NOTES = ["off", "no_steps", "few_steps", "never"]
+const LOSSY = ["step_cache", "skip_step", "guidance_interval", "token_tiling"]
+const NOTES = ["off", "no_steps", "few_steps", "few_tokens", "never"]
 
 // What a node's last run reported; null before one.
 export const reportOf = (node, app) => (node.graph && app.nodeOutputs?.[locatorOf(node)]?.ltx2_report?.[0]) || null

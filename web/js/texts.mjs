@@ -26,6 +26,7 @@ const ENGLISH = {
     step_cache: "step cache left out {saved} of {of} predictions (picture {video}, sound {audio})",
     skip_step: "skip_step left out {saved} of {of} steps (picture {video}, sound {audio})",
     guidance_interval: "guidance left out {saved} of {of} passes",
+    token_tiling: "{tiles} tiles, {most} of {of} tokens at once", few_tokens: "no tiles are needed",
     off: "a threshold is 0", no_steps: "no step is left to it", few_steps: "too few steps for it",
     never: "a term holds at no step",
     select: "Show node", refused: "{title} was refused", failed: "{title} failed",
@@ -55,6 +56,7 @@ const CHINESE = {
     step_cache: "步缓存省去 {saved}/{of} 次预测（画面 {video}，声音 {audio}）",
     skip_step: "skip_step 省去 {saved}/{of} 步（画面 {video}，声音 {audio}）",
     guidance_interval: "引导省去 {saved}/{of} 次前向",
+    token_tiling: "{tiles} 个分块，一次最多 {most}/{of} token", few_tokens: "不需要分块",
     off: "阈值为 0", no_steps: "没有可省的步", few_steps: "步数太少", never: "有一项在任何一步都不起作用",
     select: "显示节点", refused: "“{title}”被拒绝", failed: "“{title}”失败",
 }

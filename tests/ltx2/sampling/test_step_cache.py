@@ -14,7 +14,7 @@ from ltx2.errors import LTX2Error
 from ltx2.guidance.guidance import NEUTRAL, Guidance
 from ltx2.latents import Clip, states_of
 from ltx2.networks.transformer.model import Transformer
-from ltx2.sampling.denoiser import Context, Prompts
+from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.run import run
 from ltx2.sampling.step_cache import StepCache, StepCaching, relative_change
 from ltx2.sampling.table import SOLVERS
@@ -266,12 +266,11 @@ def test_the_first_block_says_what_a_network_of_one_block_would(case, network):
     config = replace(network.config, num_layers=1)
     weights = {name: tensor for name, tensor in case.weights.items() if "transformer_blocks.1." not in name}
     shallow = build(lambda: Transformer(config), TRANSFORMER, InMemory(weights))
-    from ltx2.sampling.denoiser import Denoiser
-
     states = states_of(*latents())
     prompt = Context(case.inputs["video_context"], case.inputs["audio_context"])
-    made = [Denoiser(one, Prompts(prompt), states) for one in (network, shallow)]
-    with torch.no_grad():
-        early = network(*made[0]._inputs([state.latent for state in states], 0.7, (True, True)), num_blocks=1)
-        whole = shallow(*made[1]._inputs([state.latent for state in states], 0.7, (True, True)))
-    assert all(torch.equal(one, two) for one, two in zip(early, whole, strict=True))
+    found = []
+    for one, options in ((network, {"num_blocks": 1}), (shallow, {})):
+        streams = Denoiser(one, Prompts(prompt), states).streams
+        with torch.no_grad():
+            found.append(one(*(stream.inputs(stream.state.latent, 0.7, True) for stream in streams), **options))
+    assert all(torch.equal(early, whole) for early, whole in zip(*found, strict=True))
