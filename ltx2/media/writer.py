@@ -81,6 +81,7 @@ class VideoWriter:
         self._sound = None if audio is None else SoundTrack(*audio, stage=audio_stage)
         self._metadata = dict(metadata or {})
         self._stage = stage
+        self._num_prepared = 0
         self._bytes = 0
 
     @property
@@ -90,15 +91,27 @@ class VideoWriter:
 
     def write(self, frames: Tensor) -> None:
         """Append `frames` (n, h, w, c), float in [0, 1] (ComfyUI's IMAGE); values outside are clipped."""
+        self.write_planes(self.planes(frames))
+
+    def planes(self, frames: Tensor) -> Tensor:
+        """Frames as `write` takes them as what the encoder takes, on the CPU: uint8 (n, h * 3 / 2, w), 4:2:0.
+
+        They are converted where they are, and become the next frames of the file: pass them to `write_planes` in order,
+        in another thread if you like.
+        """
         if frames.ndim != 4 or tuple(frames.shape[1:]) != (self.height, self.width, 3):
             raise LTX2Error(
                 f"frames must be (frames, {self.height}, {self.width}, 3) for a video of {self.width}x{self.height}; "
                 f"got {tuple(frames.shape)}; decode or resize them to that size"
             )
-        require_finite(frames, self._stage, where=f" in the frames from number {self.num_frames} on")
-        for image in frames:
-            planes = rgb_to_yuv420(image.detach()).cpu().numpy()
-            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        require_finite(frames, self._stage, where=f" in the frames from number {self._num_prepared} on")
+        self._num_prepared += len(frames)
+        return torch.stack([rgb_to_yuv420(image.detach()) for image in frames]).cpu()
+
+    def write_planes(self, planes: Tensor) -> None:
+        """Append what `planes` has made."""
+        for image in planes:
+            frame = av.VideoFrame.from_ndarray(image.numpy(), format="yuv420p")
             frame.colorspace, frame.color_range = _BT709, _LIMITED_RANGE
             frame.pts, frame.time_base = self.num_frames, 1 / self.frame_rate
             self.num_frames += 1
