@@ -147,7 +147,7 @@ class Recipe:
             return None
         return self._restack(built)
 
-    def _restack(self, built: Recipe) -> Restack | None:
+    def _restack(self, built: Any) -> Restack | None:
         return None
 
 
@@ -179,17 +179,16 @@ class _SingleNetwork(Recipe):
     def _finish(self, network: nn.Module) -> None:
         """What is done to the network when its weights are there, and its LoRAs are merged."""
 
-    def _restack(self, built: Recipe) -> Restack:
-        return Restack(self._stack(built.loras), self._stack(), self.table, lambda: Checkpoint.open(self.file.path))
+    def _restack(self, built: _SingleNetwork) -> Restack:
+        return Restack(built._stack(), self._stack(), self.table, lambda: Checkpoint.open(self.file.path))
 
     @property
     def on_the_way(self) -> LoraStack:
         """What `merge_later` leaves to be done to weights."""
         return self._stack()
 
-    def _stack(self, loras: tuple[LoraEntry, ...] | None = None) -> LoraStack:
-        """The stack of these LoRAs, or of its own."""
-        return _stack(self.loras if loras is None else loras, "transformer", self.file, self.table)
+    def _stack(self) -> LoraStack:
+        return _stack(self.loras, "transformer", self.file, self.table)
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,8 +238,8 @@ class TransformerRecipe(_SingleNetwork):
         PRECISIONS[self.precision].finish(network)
         logger.info("%s: %s", self.file.path.name, in_words(network))
 
-    def _stack(self, loras: tuple[LoraEntry, ...] | None = None) -> LoraStack:
-        return replace(super()._stack(loras), then=PRECISIONS[self.precision].transform)
+    def _stack(self) -> LoraStack:
+        return replace(super()._stack(), then=PRECISIONS[self.precision].transform)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of every weight by our name."""
@@ -323,7 +322,7 @@ class TextEncoderRecipe(Recipe):
 
     def build(self, check: Check = no_check, merge_later: str = "") -> TextEncoder:
         # LoRAs change the connectors alone, which are not streamed: nothing is left for later.
-        text, stack = Checkpoint.open(self.file.path), self._stack(self.loras)
+        text, stack = Checkpoint.open(self.file.path), self._stack()
         source = Checkpoint.open(self.checkpoint.path)
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)
         put_beside_layers(connectors, stack)
@@ -332,13 +331,13 @@ class TextEncoderRecipe(Recipe):
         logger.info("%s: %s", self.file.path.name, in_words(encoder.gemma))
         return encoder
 
-    def _restack(self, built: Recipe) -> Restack:
-        old, new = self._stack(built.loras), self._stack(self.loras)
+    def _restack(self, built: TextEncoderRecipe) -> Restack:
+        old, new = built._stack(), self._stack()
         source = self.checkpoint.path
         return Restack(old, new, TEXT, lambda: Checkpoint.open(source), lambda encoder: encoder.connectors)  # type: ignore[return-value]
 
-    def _stack(self, loras: tuple[LoraEntry, ...]) -> LoraStack:
-        return _stack(loras, "text", self.checkpoint, TEXT)
+    def _stack(self) -> LoraStack:
+        return _stack(self.loras, "text", self.checkpoint, TEXT)
 
 
 def with_lora(
