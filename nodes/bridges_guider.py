@@ -16,6 +16,7 @@ from ..ltx2.geometry import MAX_SEED
 from ..ltx2.interop.latents import from_streams
 from ..ltx2.interop.walk import Walk
 from ..ltx2.latents import KEY, Clip, Latent, conditions_of, is_unfinished, states_of
+from ..ltx2.sampling.approximations import approximations, log, warn
 from ..ltx2.sampling.denoiser import Denoiser
 from ..ltx2.sampling.given_noise import replaced
 from ..ltx2.sampling.guider import Guider
@@ -110,6 +111,7 @@ class ComfyGuider:
                 free_memory=current().free_memory(),
                 num_steps=len(sigmas) - 1,
             )
+            warn(approximations(denoiser, self.guider.prompts, sigmas))
             model = _WalkedModel(self, walk, denoiser, sigmas, computation)
             options = {"transformer_options": {"sample_sigmas": sigmas}}
             flat = sampler.sample(
@@ -122,6 +124,7 @@ class ComfyGuider:
                 None,
                 disable_pbar,
             )
+        log(approximations(denoiser, self.guider.prompts, sigmas))
         left = walk.left(flat.float().cpu(), float(sigmas[-1]))
         return bridges().nested(tuple(latent for latent in left if latent is not None))
 

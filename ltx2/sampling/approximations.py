@@ -68,6 +68,12 @@ def warn(found: tuple[Approximation, ...]) -> None:
             logger.warning("%s: %s", one.kind, _WARNINGS[one.note])
 
 
+def log(found: tuple[Approximation, ...]) -> None:
+    """One line at INFO for each, for runs without a report."""
+    for one in found:
+        logger.info("lossy: %s", one)
+
+
 def _step_cache(denoiser: Denoiser, prompts: Prompts, sigmas: Tensor) -> Approximation | None:
     caching, cache, num_steps = prompts.caching, denoiser.cache, len(sigmas) - 1
     if caching is None or cache is None:

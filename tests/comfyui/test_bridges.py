@@ -11,6 +11,7 @@ import textwrap
 import pytest
 
 _START = """
+import logging
 import comfy.samplers, comfy.sd, comfy.utils
 from comfy.nested_tensor import NestedTensor
 from comfy_extras import nodes_custom_sampler as custom
@@ -102,6 +103,26 @@ def test_samplers_walk_our_guider_to_what_our_own_solvers_find(bridged):
     solvers = [answer.pop(solver) for solver in ("euler_cfg_pp", "gradient_estimation")]
     assert max(answer.values()) <= 1e-5, answer
     assert max(solvers) <= 3e-5
+
+
+def test_what_is_lossy_is_so_in_comfyui_as_well(bridged):
+    """Predictions that are left out, and tiles: as LTX-2 Sample has them, and told in the log."""
+    answer = bridged("""
+        caching = pack("ltx2.sampling.step_cache").StepCaching(1e6, 1e6, 1, 1)
+        tiling = pack("ltx2.sampling.token_tiles").TokenTiling(2, 1, 32)
+        lossy = guided.with_caching(caching).with_tiling(tiling)
+        lines, exact = [], ours(guided, whole, video, audio)
+        logging.getLogger("ltx2").setLevel("INFO")
+        logging.getLogger("ltx2").addHandler(type("Kept", (logging.Handler,), {
+            "emit": lambda self, record: lines.append(record.getMessage())})())
+        theirs_too = theirs(lossy, whole, video, audio)[0]
+        answer = {"lines": list(lines), "difference": difference(ours(lossy, whole, video, audio), theirs_too)}
+        answer["exact"] = difference(exact, theirs_too)
+    """)
+    assert answer["difference"] <= 1e-5
+    assert answer["exact"] > 1e-3
+    told = [line for line in answer["lines"] if line.startswith("lossy: ")]
+    assert told == ["lossy: step_cache 2 of 4", "lossy: token_tiling 27 of 36"]
 
 
 def test_every_sampler_runs_and_leaves_what_is_kept_as_it_is(bridged):
