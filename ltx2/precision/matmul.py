@@ -18,6 +18,7 @@ _FP8 = torch.float8_e4m3fn
 _LARGEST = torch.finfo(_FP8).max
 #: What both sides of a weight must be a multiple of.
 _STEP = 16
+_ROWS_AT_ONCE = 8192
 
 
 class Fp8Linear(PackedLinear):
@@ -35,8 +36,9 @@ class Fp8Linear(PackedLinear):
         parts = self.parts(input.device)
         rows = input.reshape(-1, self.in_features)
         scale = parts.get(INPUT_SCALE)
-        scale = (rows.abs().amax().float() / _LARGEST).clamp(min=1e-12) if scale is None else scale.float()
-        rounded = (rows / scale).clamp_(-_LARGEST, _LARGEST).to(_FP8)
+        if scale is None:
+            scale = (torch.linalg.vector_norm(rows, float("inf")).float() / _LARGEST).clamp(min=1e-12)
+        rounded = _rounded(rows, scale.float())
         bias = None if self.bias is None else cast(self.bias, input)
         # Kernels add a bias of 16 bits only.
         is_added = bias is not None and bias.dtype != torch.float32
@@ -52,6 +54,14 @@ class Fp8Linear(PackedLinear):
         if bias is not None and not is_added:
             output += bias
         return output.view(*input.shape[:-1], self.out_features)
+
+
+def _rounded(rows: Tensor, scale: Tensor) -> Tensor:
+    """rows / scale in fp8, cut off at its ends: a part at a time, for the input of a wide layer is large."""
+    rounded = torch.empty(rows.shape, dtype=_FP8, device=rows.device)
+    for part, into in zip(rows.split(_ROWS_AT_ONCE), rounded.split(_ROWS_AT_ONCE), strict=True):
+        into.copy_((part / scale).clamp_(-_LARGEST, _LARGEST))
+    return rounded
 
 
 def multiply_in_fp8(network: nn.Module) -> None:
