@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from .checkpoint.connectors import read_connectors
 from .checkpoint.gemma import check_fits, load_gemma, load_tokenizer, read_config
 from .checkpoint.keys import AUDIO_VAE, GEMMA, TEXT, TRANSFORMER, UPSAMPLER, VIDEO_VAE, VOCODER, NameTable
 from .checkpoint.load import Check, audit, build, no_check, on_meta
@@ -25,8 +26,9 @@ from .checkpoint.lora_report import report
 from .checkpoint.lora_stack import LoraStack, Restack, StackedLora, put_beside_layers
 from .checkpoint.lora_use import LoraUse, block_range
 from .checkpoint.reader import Checkpoint
-from .checkpoint.release import release_of, require_component, section_of
+from .checkpoint.release import release_of, section_of
 from .checkpoint.weights import find_weights, packed_names
+from .compilation import check_compiled, compile_blocks
 from .config.audio_vae import AudioVAEConfig
 from .config.section import parse
 from .config.text import ConnectorsConfig, GemmaConfig
@@ -34,7 +36,8 @@ from .config.transformer import TransformerConfig
 from .config.upsampler import UpsamplerConfig
 from .config.video_vae import VideoVAEConfig
 from .config.vocoder import VocoderConfig
-from .errors import LTX2Error, ModelFileError
+from .errors import ModelFileError
+from .layers.attention_backends import AUTOMATIC, use_attention
 from .networks.audio_vae.model import AudioVAE
 from .networks.text.connector import TextConnectors
 from .networks.text.encoder import TextEncoder
@@ -199,6 +202,12 @@ class TransformerRecipe(_SingleNetwork):
     config_class = TransformerConfig
 
     precision: str = AS_STORED
+    attention: str = AUTOMATIC
+    is_compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_compiled:
+            check_compiled(self.placement, self.precision, [entry.use.mode for entry in self.loras])
 
     @property
     def reference_scale(self) -> tuple[int, int] | None:
@@ -236,6 +245,9 @@ class TransformerRecipe(_SingleNetwork):
 
     def _finish(self, network: nn.Module) -> None:
         PRECISIONS[self.precision].finish(network)
+        use_attention(network, self.attention)
+        if self.is_compiled:
+            compile_blocks(network)
         logger.info("%s: %s", self.file.path.name, in_words(network))
 
     def _stack(self) -> LoraStack:
@@ -364,21 +376,6 @@ def with_lora(
     words = report(lora, use, transformer.shapes(), text_encoder and text_encoder.shapes(), packed)
     text_encoder = text_encoder and text_encoder.with_lora(path, strength, **options)
     return transformer.with_lora(path, strength, **options), text_encoder, words
-
-
-def read_connectors(checkpoint: Checkpoint) -> ConnectorsConfig:
-    """The config of the text connectors in an LTX-2 checkpoint. Raises ModelFileError where there are none."""
-    section = section_of(checkpoint, TEXT)
-    config = parse(ConnectorsConfig, section, TEXT.section, checkpoint.name)
-    found, _ = TEXT.select(checkpoint.entries)
-    key = found.get("projection.both.weight") or found.get("projection.video.weight")
-    if key is None:
-        require_component(checkpoint, TEXT)
-        raise LTX2Error(f"{checkpoint.name} must hold the text projection; its weight is missing")
-    shape = checkpoint.entries[key].shape
-    if len(shape) != 2:
-        raise ModelFileError(f"{checkpoint.name} is damaged: {key} must be a matrix; its shape is {shape}; get it anew")
-    return config.with_projection_width(shape[1])
 
 
 def _stack(entries: tuple[LoraEntry, ...], kind: str, base: FileId, table: NameTable) -> LoraStack:

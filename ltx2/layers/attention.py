@@ -51,6 +51,9 @@ class Attention(nn.Module):
     attention scales every head by 2 * sigmoid(to_gate(x)).
     """
 
+    #: What queries (B, H, T, C) find among keys and values (B, H, S, C). Set from outside: attention_backends.
+    kernel: Callable[[Tensor, Tensor, Tensor], Tensor] = staticmethod(F.scaled_dot_product_attention)
+
     def __init__(
         self, dim: int, context_dim: int, *, num_heads: int, head_dim: int, gated: bool = False, eps: float = 1e-6
     ) -> None:
@@ -87,7 +90,7 @@ class Attention(nn.Module):
         x = x if prepare is None else prepare(x)
         gate = None if self.to_gate is None else self.to_gate(x)
         if memory is not None:
-            return self._out(_attention(self._turned(self.query_norm(self.to_q(x)), rotary), memory, bias), gate)
+            return self._out(self._found(self._turned(self.query_norm(self.to_q(x)), rotary), memory, bias), gate)
         value = self._heads(self.to_v(x))
         x = x if kept is None else x[kept]
         if not len(x):
@@ -99,7 +102,7 @@ class Attention(nn.Module):
         query = self._turned(query, rotary)
         key = self.key_norm(key)
         key = self._turned(key, rotary)
-        attended = _attention(query, KeysValues(key, value if kept is None else value[kept]), bias)
+        attended = self._found(query, KeysValues(key, value if kept is None else value[kept]), bias)
         del query, key
         if kept is not None:
             attended = value.index_copy(0, kept, attended)
@@ -116,14 +119,13 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b t (h c) -> b h t c", h=self.num_heads)
 
+    def _found(self, query: Tensor, memory: KeysValues, bias: AttentionBias | None) -> Tensor:
+        return self.kernel(query, *memory) if bias is None else _biased(query, memory, bias)
+
     def _out(self, attended: Tensor, gate: Tensor | None) -> Tensor:
         if gate is not None:
             attended = attended * rearrange(2 * torch.sigmoid(gate), "b t h -> b h t 1")
         return self.to_out(rearrange(attended, "b h t c -> b t (h c)"))
-
-
-def _attention(query: Tensor, memory: KeysValues, bias: AttentionBias | None) -> Tensor:
-    return F.scaled_dot_product_attention(query, *memory) if bias is None else _biased(query, memory, bias)
 
 
 def _biased(query: Tensor, memory: KeysValues, bias: AttentionBias) -> Tensor:

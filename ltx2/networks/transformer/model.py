@@ -5,7 +5,7 @@ Shapes: B batch, P passes, T tokens, C latent channels, A position axes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -40,19 +40,34 @@ class Block(nn.Module):
         self, part: int, states: States, given: Conditions, batch: Batch, text: Sequence[Mapping[int, KeysValues]]
     ) -> States:
         """The (video, audio) states (P B, T, D) of a batch of passes behind one part. `text` is of TEXT, by prompt."""
-        if part == EXCHANGE and None not in given:
+        run = {SELF: self.attend, TEXT: self.read, EXCHANGE: self.exchange_and_feed}[part]
+        return run(states, given, batch, text)
+
+    def attend(self, states: States, given: Conditions, batch: Batch, _text: object) -> States:
+        """The part SELF."""
+        return self._each(states, given, lambda stream, x, g, n: stream.attend(x, g, batch.kept[n]))
+
+    def read(self, states: States, given: Conditions, batch: Batch, text: Sequence[Mapping[int, KeysValues]]) -> States:
+        """The part TEXT."""
+
+        def read(stream: Stream, x: Tensor, g: StreamConditions, n: int) -> Tensor:
+            prompts = [text[n][prompt] for prompt in batch.prompts[n]]
+            return stream.read(x, g, KeysValues.stacked(prompts, batch.num_clips))
+
+        return self._each(states, given, read)
+
+    def exchange_and_feed(self, states: States, given: Conditions, batch: Batch, _text: object) -> States:
+        """The part EXCHANGE."""
+        if None not in given:
             states = self.exchange(*states, *given, batch.kept[2:])
+        return self._each(states, given, lambda stream, x, g, _: stream.feed(x, g))
 
-        def updated(stream: Stream, x: Tensor, g: StreamConditions, n: int) -> Tensor:
-            if part == SELF:
-                return stream.attend(x, g, batch.kept[n])
-            if part == TEXT:
-                read = [text[n][prompt] for prompt in batch.prompts[n]]
-                return stream.read(x, g, KeysValues.stacked(read, batch.num_clips))
-            return stream.feed(x, g)
-
+    def _each(
+        self, states: States, given: Conditions, update: Callable[[Stream, Tensor, StreamConditions, int], Tensor]
+    ) -> States:
+        """The states of what is updated after `update`, the others as they are."""
         return tuple(
-            updated(stream, x, g, n) if _is_updated(g) else x
+            update(stream, x, g, n) if x is not None and g is not None and g.is_updated else x
             for n, (stream, x, g) in enumerate(zip((self.video, self.audio), states, given, strict=True))
         )
 
