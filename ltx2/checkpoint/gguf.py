@@ -133,6 +133,13 @@ class _Cursor:
         self.place += count
         return taken
 
+    def pass_strings(self, count: int) -> None:
+        """Pass over so many texts: a vocabulary has a quarter of a million."""
+        length_at, data, place = struct.Struct("<Q").unpack_from, self._data, self.place
+        for _ in range(count):
+            place += 8 + length_at(data, place)[0]
+        self.place = place
+
     def string(self) -> str:
         (length,) = self.take("Q")
         return self.bytes(length).decode("utf-8")
@@ -175,6 +182,8 @@ def _value(cursor: _Cursor, kind: int) -> Any:
     inner, count = cursor.take("IQ")
     if inner in _SCALARS:
         cursor.bytes(struct.calcsize(f"<{_SCALARS[inner]}") * count)
+    elif inner == _STRING:
+        cursor.pass_strings(count)
     else:
         for _ in range(count):
             _value(cursor, inner)

@@ -95,3 +95,19 @@ def test_a_sample_is_the_same_wherever_packed_weights_are(pack, distilled, fp8, 
         kept = [each.ui["ltx2_report"][0]["weights"] for each in (output, outputs[0])]
         # What is cast on its way to the device lies in bf16 in its file.
         assert (kept[0] == kept[1]) == (precision != "fp8 cast")
+
+
+def test_gguf_files_are_listed_where_transformers_and_text_encoders_are(host, tmp_path):
+    for folder in ("checkpoints", "diffusion_models", "unet", "text_encoders", "vae", "loras"):
+        (tmp_path / "models" / folder / "deep").mkdir(parents=True)
+        (tmp_path / "models" / folder / "deep" / f"{folder}.GGUF").touch()
+    listed = {
+        folder: host.model_files(folder) for folder in ("checkpoints", "diffusion_models", "text_encoders", "vae")
+    }
+    assert listed == {
+        "checkpoints": ["deep/checkpoints.GGUF"],
+        "diffusion_models": ["deep/diffusion_models.GGUF", "deep/unet.GGUF"],
+        "text_encoders": ["deep/text_encoders.GGUF"],
+        "vae": [],
+    }
+    assert {folder: host.model_files(folder) for folder in expected} == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from ltx2.checkpoint.gguf import GGUFFile
 from ltx2.checkpoint.reader import Checkpoint
-from ltx2.errors import ModelFileError
+from ltx2.errors import LTX2Error, ModelFileError
+from ltx2.packages import Package
 from ltx2.precision.packed import PackedLinear
 from ltx2.recipe import TextEncoderRecipe, TransformerRecipe
 
@@ -187,6 +189,14 @@ def test_files_that_cannot_be_read_are_refused_in_words(tmp_path):
             Checkpoint.open(bad)
     with pytest.raises(ModelFileError, match="there is no such file"):
         Checkpoint.open(tmp_path / "none.gguf")
+
+
+def test_without_the_package_the_error_says_what_to_install(tmp_path, monkeypatch):
+    write(tmp_path / "x.gguf", {"x": (torch.randn(4, 64), Types.Q8_0)})
+    monkeypatch.setattr("ltx2.checkpoint.gguf.gguf", Package("gguf"))
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(LTX2Error, match="the package gguf must be there for model files in GGUF.* pip install .* gguf"):
+        Checkpoint.open(tmp_path / "x.gguf")
 
 
 def test_types_of_blocks_that_are_not_read_are_refused(tmp_path):
