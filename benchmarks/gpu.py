@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from comfyui_ltx2.ltx2.errors import LTX2Error
 from gpu_bench import Bench, Scale
 from gpu_items import Items
 from gpu_peer import PeerItems
@@ -35,7 +36,7 @@ def our_items(bench: Bench) -> list[Item]:
     """In an order that makes the transformer once."""
     items = Items(bench)
     return [
-        ("H0", 5, items.ceilings),
+        ("H0", 10, items.ceilings),
         ("H10", 30, items.prompt),
         ("H10", 40, items.streamed_prompt),
         ("H8", 40, items.decoding),
@@ -49,6 +50,7 @@ def our_items(bench: Bench) -> list[Item]:
         ("H13", 15, partial(items.whole, "fp8", "prompt, layers from RAM", 25.0)),
         ("H11", 100, items.streamed),
         ("H13", 20, partial(items.whole, "from RAM", "prompt, layers from RAM", 8.0)),
+        ("H1", 90, items.compiled),
     ]
 
 
@@ -75,7 +77,7 @@ def measured(items: list[Item], seconds: float, where: dict[str, Any]) -> Iterat
             for row in item():
                 print(line(row), flush=True)
                 yield record(row, where)
-        except UnavailableError as error:
+        except (UnavailableError, LTX2Error) as error:
             yield _skipped(id, str(error), where)
         except torch.cuda.OutOfMemoryError as error:
             yield _skipped(id, f"out of memory: {str(error).partition('.')[0]}", where)
@@ -104,6 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peer", choices=("diffusers",), help="measure it in place of ours")
     parser.add_argument("--tiny", action="store_true", help="tiny networks and clips, on the CPU")
     parser.add_argument("--release", choices=("2.0", "2.3"), default="2.3", help="of the transformer")
+    parser.add_argument("--only", nargs="+", metavar="ID", help="some goals, such as H1 H8")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="the time that all items share")
     parser.add_argument(
         "--output", type=Path, help="folder of the JSON lines; results beside this script, but not tiny"
@@ -122,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     if folder and not given.peer:
         bench.peers = peers_of(folder / "gpu-diffusers.jsonl", where["device"], scale)
     items = peer_items(bench) if given.peer else our_items(bench)
+    items = [item for item in items if given.only is None or item[0] in given.only]
     records: list[dict[str, Any]] = []
     try:
         for each in measured(items, given.seconds, where):

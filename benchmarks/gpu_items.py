@@ -10,11 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from comfyui_ltx2.ltx2.compilation import check_compiler, compile_blocks
 from comfyui_ltx2.ltx2.decoding import decode_to_file
 from comfyui_ltx2.ltx2.geometry import Canvas
 from comfyui_ltx2.ltx2.guidance.guidance import NEUTRAL, Guidance
 from comfyui_ltx2.ltx2.guidance.presets import PRESETS
 from comfyui_ltx2.ltx2.latents import empty, latents_of, states_of
+from comfyui_ltx2.ltx2.layers.attention_backends import BACKENDS
 from comfyui_ltx2.ltx2.networks.text.connector import TextConnectors
 from comfyui_ltx2.ltx2.networks.text.encoder import encode_prompt
 from comfyui_ltx2.ltx2.networks.text.gemma import Gemma3
@@ -36,7 +38,6 @@ from gpu_variants import UnavailableError, put_in_fp8, streamed_text_encoder, st
 from peers import Clip, our_inputs, ours
 from report import Row
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention as attend
 
 FRAMES, FRAME_RATE, SIGMA = 121, 24.0, 0.7
 TFLOPS = 790  # of an H200, dense bf16, as it is reached
@@ -119,7 +120,7 @@ class Items:
     Attributes:
         milliseconds: Of the resident bf16 transformer, by id.
         peaks: GB in all of what a clip needs beside its sampling.
-        kind: What transformer there is: "bf16", "fp8" or "from RAM".
+        kind: What transformer there is: "bf16", "fp8", "from RAM" or "compiled".
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -134,17 +135,21 @@ class Items:
 
     def ceilings(self) -> Iterator[Row]:
         """What the device reaches at best: one large product, and attention of a clip of 1920x1088x121 to itself."""
-        side, tokens = (64, 64) if self.bench.scale.is_tiny else (8192, 32640)
-        a, b = (torch.randn(side, side, device=self.bench.device, dtype=self.bench.dtype) for _ in range(2))
-        q, k, v = torch.randn(3, 1, 32, tokens, 128, device=self.bench.device, dtype=self.bench.dtype)
-        calls = (
-            (f"product of {side}x{side} matrices", lambda: a @ b, 2 * side**3),
-            (f"attention of {tokens} tokens, 32 heads of 128", partial(attend, q, k, v), 4 * tokens**2 * 32 * 128),
-        )
-        for what, call, operations in calls:
-            ideal = operations / (TFLOPS * 1e9)
-            milliseconds = self.bench.milliseconds(call)
-            yield Row("H0", f"{what}; peer: at {TFLOPS} TFLOP/s", "ms", milliseconds, ideal, None, "ratio")
+        bench = self.bench
+        side, tokens = (64, 64) if bench.scale.is_tiny else (8192, 32640)
+        a, b = (torch.randn(side, side, device=bench.device, dtype=bench.dtype) for _ in range(2))
+        yield _ceiling(bench, f"product of {side}x{side} matrices", lambda: a @ b, 2 * side**3)
+        q, k, v = torch.randn(3, 1, 32, tokens, 128, device=bench.device, dtype=bench.dtype)
+        for name, backend in BACKENDS.items():
+            why = "slow and large" if name == "torch math" else backend.fails_on(bench.device, bench.dtype)
+            try:
+                if not why:
+                    call, what = partial(backend.attend, q, k, v), f"attention of {tokens} tokens, {name}"
+                    yield _ceiling(bench, what, call, 4 * tokens**2 * 32 * 128)
+            except RuntimeError as error:  # a kernel that is there and refuses
+                why = str(error).partition("\n")[0]
+            if why:
+                print(f"H0     attention, {name}: {why}")
 
     def prompt(self) -> Iterator[Row]:
         bench = self.bench
@@ -228,9 +233,7 @@ class Items:
 
     def streamed(self) -> Iterator[Row]:
         """From here on the transformer is one whose blocks come from RAM."""
-        self.__dict__.pop("sampling", None)
-        self.bench.empty_cache()
-        self.kind = "bf16"
+        self._give_up_the_transformer()
         config = self.bench.scale.config(self.bench.release, "transformer")
         self.sampling = Sampling(self.bench, streamed_transformer(self.bench, config))
         self.kind = "from RAM"
@@ -242,6 +245,18 @@ class Items:
             yield Row("H11", f"{what}; peer: resident", "ms", milliseconds, self._resident(id), goal, "ratio")
             if most is not None:
                 yield Row("H11", f"{what}: peak in all", "GB", peak, None, most, "ours")
+
+    def compiled(self) -> Iterator[Row]:
+        """From here on the transformer is a compiled one."""
+        if self.bench.scale.is_tiny:
+            raise UnavailableError("compiling takes longer than all the rest at tiny size")
+        eager = self._resident("H1")
+        self._give_up_the_transformer()
+        check_compiler(self.bench.device)
+        compile_blocks(self.sampling.transformer)
+        self.kind = "compiled"
+        milliseconds = self.bench.milliseconds(self.sampling.step(384, 256), rounds=3)
+        yield Row("H1", "one forward, 384x256x121, compiled; peer: eager", "ms", milliseconds, eager, 75.0, "ours")
 
     def whole(self, kind: str, prompt: str, goal: float) -> Iterator[Row]:
         """A two-stage clip with a transformer of this kind; networks of one stage are gone before the next."""
@@ -258,6 +273,11 @@ class Items:
     @property
     def _tokens(self) -> Tensor:
         return torch.ones(1, self.bench.scale.count(200), dtype=torch.long, device=self.bench.device)
+
+    def _give_up_the_transformer(self) -> None:
+        self.__dict__.pop("sampling", None)
+        self.bench.empty_cache()
+        self.kind = "bf16"
 
     def _resident(self, id: str) -> float:
         if id not in self.milliseconds:
@@ -292,6 +312,11 @@ def _forward_flops(bench: Bench, width: int, height: int) -> int:
         inputs = our_inputs(network, clip, device="meta", dtype=torch.bfloat16)
         counts.append(flops(lambda: network(*inputs)))  # noqa: B023 - called at once
     return counts[0] + (config.num_layers - 1) * (counts[1] - counts[0])
+
+
+def _ceiling(bench: Bench, what: str, call: Callable[[], object], operations: int) -> Row:
+    ideal = operations / (TFLOPS * 1e9)
+    return Row("H0", f"{what}; peer: at {TFLOPS} TFLOP/s", "ms", bench.milliseconds(call), ideal, None, "ratio")
 
 
 def _row(bench: Bench, id: str, what: str, unit: str, value: float, goal: float) -> Row:

@@ -27,7 +27,8 @@ def test_everything_runs_beside_a_peer(tmp_path):
     theirs, _ = records_of(tmp_path, "--peer", "diffusers")
     ours, table = records_of(tmp_path)
     assert {each["id"] for each in ours if "id" in each} == IDS
-    assert not [each for each in ours if "skipped" in each]
+    (left_out,) = (each for each in ours if "skipped" in each)
+    assert "compiling" in left_out["skipped"]
     rows = [each for each in ours if "ours" in each]
     assert all(each["ours"] > 0 and each["scale"] == "tiny" and each["commit"] for each in rows)
     compared = {(each["id"], each["what"]): each["peer"] for each in rows if each["peer"]}
@@ -44,6 +45,13 @@ def test_what_the_time_does_not_suffice_for_says_so(tmp_path):
     assert {each["id"] for each in records} == IDS
     assert all("0 s are left" in each["skipped"] for each in records)
     assert printed.count("skipped") == len(records)
+
+
+def test_some_can_be_asked_for(tmp_path):
+    records, _ = records_of(tmp_path, "--only", "H0", "H12")
+    assert {each["id"] for each in records} == {"H0", "H12"}
+    (left_out,) = (each for each in records if "skipped" in each)
+    assert left_out["skipped"] == "it needs H2, which has not been measured"
 
 
 @pytest.fixture(scope="module")
