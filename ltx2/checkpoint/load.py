@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..precision.cast import CastLinear, cast_at_use, casts
 from ..precision.formats import expand
@@ -48,9 +49,19 @@ Check = Callable[[int, int], None]
 Transform = Callable[[str, Tensor], Tensor]
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Layers give their weights no random values, which costs more than to make them: files hold their values."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == torch.nn.init.__name__ and "tensor" in given:
+            return given["tensor"]
+        return func(*args, **given)
+
+
 def on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
     """The network that `factory` makes, without memory for its weights."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         return factory().eval().requires_grad_(False)
 
 
@@ -84,9 +95,10 @@ def build(
     sizes = {name: tensor.numel() for name, tensor in network.state_dict().items()}
     done, total = 0, sum(sizes.values())
     cast_at_use(network)
+    owners = dict(network.named_modules())
     for name, weight in weights.items():
         check(done, total)
-        _fill(network, name, weight, source, transform)
+        _fill(owners[name.rpartition(".")[0]], name, weight, source, transform)
         done += sizes[name]
     return network
 
@@ -95,26 +107,28 @@ def _find(network: nn.Module, table: NameTable, source: TensorSource) -> dict[st
     return find_weights({name: tuple(each.shape) for name, each in network.state_dict().items()}, table, source)
 
 
-def _fill(network: nn.Module, name: str, weight: Weight, source: TensorSource, transform: Transform | None) -> None:
+def _fill(owner: nn.Module, name: str, weight: Weight, source: TensorSource, transform: Transform | None) -> None:
     tensor = source.read(weight.key)
-    owner = network.get_submodule(name.rpartition(".")[0])
     if weight.kept is None:
         tensor = transform(name, tensor) if transform else tensor
         if tensor.dtype in FLOAT8 and not casts(owner):
             tensor = tensor.to(torch.bfloat16)
-        assign(network, name, tensor)
+        _put(owner, name, tensor)
         return
     parts = {part: source.read(key) for part, key in weight.parts.items()}
     if type(owner) is CastLinear:
         keep_packed(owner, tensor, parts, weight.kept)
     else:
-        assign(network, name, expand(tensor, parts, weight.kept, torch.bfloat16))
+        _put(owner, name, expand(tensor, parts, weight.kept, torch.bfloat16))
 
 
 def assign(network: nn.Module, name: str, tensor: Tensor) -> None:
     """Put `tensor` in the place of the parameter or buffer `name`, without copying it."""
-    path, _, leaf = name.rpartition(".")
-    owner = network.get_submodule(path)
+    _put(network.get_submodule(name.rpartition(".")[0]), name, tensor)
+
+
+def _put(owner: nn.Module, name: str, tensor: Tensor) -> None:
+    leaf = name.rpartition(".")[2]
     if leaf in owner._parameters:
         owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
     else:

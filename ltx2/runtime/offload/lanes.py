@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import mmap
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 import torch
@@ -16,13 +17,26 @@ logger = logging.getLogger("ltx2")
 Moment = Any
 
 
+def in_ram(num_bytes: int) -> Tensor:
+    """Bytes in RAM of their own, which go back to the system as soon as nobody has them."""
+    size = max(num_bytes, 1)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # Hundreds of thousands of small pages would cost more to get than to fill.
+        with suppress(OSError):  # a system without large ones
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    else:
+        memory = bytearray(size)
+    # A normal tensor, whoever asks: it is written to in threads of their own.
+    with torch.inference_mode(False):
+        return torch.frombuffer(memory, dtype=torch.uint8)[:num_bytes]
+
+
 class HostBuffer:
     """Bytes in RAM, pinned where a GPU copies from them: registered on purpose, and given back by `release`."""
 
     def __init__(self, num_bytes: int, *, pinned: bool) -> None:
-        # A normal tensor, whoever asks: it is written to in threads of their own.
-        with torch.inference_mode(False):
-            self.bytes = torch.empty(num_bytes, dtype=torch.uint8)
+        self.bytes = in_ram(num_bytes)
         self._is_registered = pinned and num_bytes > 0 and _register(self.bytes)
 
     def release(self) -> None:
@@ -90,8 +104,7 @@ class CpuLane:
     reads_into_slots = True
 
     def slots(self, count: int, num_bytes: int) -> list[Tensor]:
-        with torch.inference_mode(False):
-            return [torch.empty(num_bytes, dtype=torch.uint8) for _ in range(count)]
+        return [in_ram(num_bytes) for _ in range(count)]
 
     def working(self) -> AbstractContextManager[object]:
         return nullcontext()
