@@ -69,10 +69,35 @@ def test_a_run_reports_in_what_weights_were_kept(pack, distilled, fp8):
     assert report["weights"] == {"fp8_e4m3": 12, "bfloat16": report["weights"]["bfloat16"]}
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_sample_is_the_same_wherever_packed_weights_are(pack, distilled, fp8, checkpoint, tiny_models, precision):
+@pytest.fixture
+def gguf_file(checkpoint, tmp_path):
+    """The tiny transformer in GGUF, its matrices in Q8_0 where their rows are whole blocks."""
+    gguf = pytest.importorskip("gguf", reason="needs gguf: pip install -e '.[dev]'")
+    types, prefix = gguf.GGMLQuantizationType, "model.diffusion_model."
+    with safe_open(checkpoint, "pt") as file:
+        config = file.metadata()["config"]
+    writer = gguf.GGUFWriter(tmp_path / "tiny.gguf", "ltxv")
+    writer.add_string("config", config)
+    for key, tensor in load_file(checkpoint).items():
+        if key.startswith(prefix):
+            whole = key.endswith(".weight") and tensor.dim() == 2 and tensor.shape[1] % 32 == 0
+            kind = types.Q8_0 if whole else types.F32
+            data = gguf.quants.quantize(tensor.float().numpy(), kind)
+            writer.add_tensor(key.removeprefix(prefix), data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return tmp_path / "tiny.gguf"
+
+
+@pytest.mark.parametrize("precision", [*PRECISIONS, "gguf"])
+def test_a_sample_is_the_same_wherever_packed_weights_are(
+    pack, distilled, fp8, checkpoint, gguf_file, tiny_models, precision
+):
     run, given = distilled
-    file = checkpoint if precision == "fp8 cast" else fp8
+    file = {"fp8 cast": checkpoint, "gguf": gguf_file}.get(precision, fp8)
+    precision = "as stored" if precision == "gguf" else precision
     lora = next((tiny_models("2.3") / "loras").glob("*distilled*"))
     recipe = pack("ltx2.recipe").TransformerRecipe.open(file).with_lora(lora, 0.5).with_precision(precision)
     video = {"samples": torch.zeros(1, 128, 2, 2, 2), "ltx2": pack("ltx2.latents").Clip(24.0)}
