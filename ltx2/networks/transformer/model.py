@@ -40,26 +40,28 @@ class Block(nn.Module):
         self, part: int, states: States, given: Conditions, batch: Batch, text: Sequence[Mapping[int, KeysValues]]
     ) -> States:
         """The (video, audio) states (P B, T, D) of a batch of passes behind one part. `text` is of TEXT, by prompt."""
-        run = {SELF: self.attend, TEXT: self.read, EXCHANGE: self.exchange_and_feed}[part]
-        return run(states, given, batch, text)
+        if part == SELF:
+            return self.attend(states, given, batch.kept[:2])
+        if part == EXCHANGE:
+            return self.exchange_and_feed(states, given, batch.kept[2:])
+        memories = tuple(
+            KeysValues.stacked([known[prompt] for prompt in prompts], batch.num_clips) if known else None
+            for known, prompts in zip(text, batch.prompts, strict=True)
+        )
+        return self.read(states, given, memories)
 
-    def attend(self, states: States, given: Conditions, batch: Batch, _text: object) -> States:
+    def attend(self, states: States, given: Conditions, kept: Sequence[Tensor | None]) -> States:
         """The part SELF."""
-        return self._each(states, given, lambda stream, x, g, n: stream.attend(x, g, batch.kept[n]))
+        return self._each(states, given, lambda stream, x, g, n: stream.attend(x, g, kept[n]))
 
-    def read(self, states: States, given: Conditions, batch: Batch, text: Sequence[Mapping[int, KeysValues]]) -> States:
+    def read(self, states: States, given: Conditions, memories: Sequence[KeysValues | None]) -> States:
         """The part TEXT."""
+        return self._each(states, given, lambda stream, x, g, n: stream.read(x, g, memories[n]))
 
-        def read(stream: Stream, x: Tensor, g: StreamConditions, n: int) -> Tensor:
-            prompts = [text[n][prompt] for prompt in batch.prompts[n]]
-            return stream.read(x, g, KeysValues.stacked(prompts, batch.num_clips))
-
-        return self._each(states, given, read)
-
-    def exchange_and_feed(self, states: States, given: Conditions, batch: Batch, _text: object) -> States:
+    def exchange_and_feed(self, states: States, given: Conditions, kept: tuple[Tensor | None, Tensor | None]) -> States:
         """The part EXCHANGE."""
         if None not in given:
-            states = self.exchange(*states, *given, batch.kept[2:])
+            states = self.exchange(*states, *given, kept)
         return self._each(states, given, lambda stream, x, g, _: stream.feed(x, g))
 
     def _each(
