@@ -16,15 +16,14 @@ from ..networks.video_vae.past import Past, Step
 #: A chunk of frames (B, C, n, H, W), alone in a list, so that whoever takes it out holds it alone; whether it is last.
 Chunk = tuple[list[Tensor], bool]
 
-#: Pixels of a chunk of frames: 8 of 1920x1088. Less than two frames cannot be where time doubles; with more than 16
-# there is nothing to gain.
-VOLUME = 2**24
-LEAST_FRAMES, MOST_FRAMES = 2, 16
+#: (frames of a chunk, pixels of a frame up to which it has so many): 8 of 1920x1088, 2 where time must double at least.
+#: More than 16 pay only where frames are so small that what calls a layer takes longer than the layer.
+AT_ONCE = ((24, 2**17), *((frames, 2**24 // frames) for frames in range(16, 2, -2)), (2, None))
 
 
 def frames_at_once(height: int, width: int) -> int:
-    """Frames of a chunk, at each level of a decoder, for a clip of height x width pixels: 16, or less where large."""
-    return max(LEAST_FRAMES, min(MOST_FRAMES, VOLUME // (height * width) // 2 * 2))
+    """Frames of a chunk, at each level of a decoder, for a clip of height x width pixels."""
+    return next(frames for frames, most in AT_ONCE if most is None or height * width <= most)
 
 
 def stream(

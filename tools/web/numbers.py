@@ -14,7 +14,7 @@ from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
 from comfyui_ltx2.ltx2.config.video_vae import VideoVAEConfig
 from comfyui_ltx2.ltx2.runtime import streaming
 from comfyui_ltx2.ltx2.runtime.estimates import Forward, decode_bytes, forward_bytes
-from comfyui_ltx2.ltx2.runtime.estimates.video_walk import ENOUGH, Amount, decoded
+from comfyui_ltx2.ltx2.runtime.estimates.video_walk import Amount, decoded, enough
 from comfyui_ltx2.ltx2.runtime.tiling import Tiling
 
 RELEASE = "2.3"
@@ -34,10 +34,8 @@ def numbers(object_info: Mapping[str, Any]) -> dict[str, Any]:
         "decoding": {
             "channels": _section("vae", VideoVAEConfig).latent_channels,
             "itemsize": DTYPE.itemsize,
-            "volume": streaming.VOLUME,
-            "least_frames": streaming.LEAST_FRAMES,
-            "most_frames": streaming.MOST_FRAMES,
-            "numbers": _decoding_numbers(),
+            "most_pixels": [most for _, most in streaming.AT_ONCE],
+            "numbers": [_decoding_numbers(frames) for frames, _ in streaming.AT_ONCE],
         },
     }
 
@@ -108,12 +106,11 @@ def _sizes(most: int) -> list[int]:
     return sizes
 
 
-def _decoding_numbers() -> list[list[int]]:
-    """The most numbers alive for each cell of a latent frame: by frames at once (the least, and twos more), then by
-    the clip's latent frames (1, 2, ..., as many as make a difference)."""
+def _decoding_numbers(most: int) -> list[int]:
+    """The most numbers alive for each cell of a latent frame, `most` frames at once, by the clip's latent frames: of
+    1, 2, and so on while that makes a difference."""
     config = _section("vae", VideoVAEConfig)
-    chunks = range(streaming.LEAST_FRAMES, streaming.MOST_FRAMES + 1, 2)
-    return [[_for_each_cell(config, latents, most) for latents in range(1, ENOUGH + 1)] for most in chunks]
+    return [_for_each_cell(config, latents, most) for latents in range(1, enough(most) + 1)]
 
 
 def _for_each_cell(config: VideoVAEConfig, latents: int, most: int) -> int:

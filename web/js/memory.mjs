@@ -14,9 +14,8 @@ export const passBytes = (video, audio, numbers) => largest(numbers.sampling, [v
 // Decoding as a stream: the most numbers that are alive for each cell of a latent frame, beside the latent itself.
 export function decodeBytes({ width, height, frames }, numbers) {
     const { decoding, frames_per_latent: time, pixels_per_latent: side } = numbers
-    const { channels, itemsize, volume, least_frames: least, most_frames: most } = decoding
-    const atOnce = Math.max(least, Math.min(most, Math.floor(Math.floor(volume / (height * width)) / 2) * 2))
-    const ofLength = decoding.numbers[(atOnce - least) / 2]
+    const { channels, itemsize, most_pixels: mostPixels } = decoding
+    const ofLength = decoding.numbers[mostPixels.findIndex((most) => most === null || height * width <= most)]
     const latents = 1 + (frames - 1) / time
     const alive = ofLength[Math.min(latents, ofLength.length) - 1]
     return itemsize * (height / side) * (width / side) * (channels * latents + alive)

@@ -19,8 +19,11 @@ from ...config.video_vae import VideoVAEConfig
 from .stored import copied
 
 _KERNEL = 27
-#: Latents after which a stream takes no more: the decoder of 2.0 lags by 22, and chunks have 16 at most.
-ENOUGH = 64
+
+
+def enough(most: int) -> int:
+    """Latents after which a stream of `most` frames at once takes no more: the decoder of 2.0 lags by 22."""
+    return 40 + 2 * most
 
 
 class Amount(NamedTuple):
@@ -78,7 +81,9 @@ def decoded(
         layers.append(_Up(grid, width * block.multiplier, width, block.stride, block.residual))
         grid = grid.scaled(block.stride[1])
     layers.append(_Pixels(grid, width, config.pixel_channels * config.patch_size**2))
-    return _walked(layers, _chunks(min(num_latents, ENOUGH), most, 0), most, in_ram=in_ram)
+    return _walked(
+        layers, _chunks(num_latents if most is None else min(num_latents, enough(most)), most, 0), most, in_ram=in_ram
+    )
 
 
 @lru_cache(maxsize=64)
@@ -99,7 +104,8 @@ def encoded(
         grid = grid.scaled(1, block.stride[1])
     layers.append(_Pixels(grid, width, config.latent_channels + 1))
     chunk = None if most is None else max(time, most // time * time)
-    return _walked(layers, _chunks(1 + (min(num_latents, ENOUGH) - 1) * time, chunk, 1), None, in_ram=in_ram)
+    frames = 1 + (num_latents - 1) * time if chunk is None else min(1 + (num_latents - 1) * time, 1 + 8 * chunk)
+    return _walked(layers, _chunks(frames, chunk, 1), None, in_ram=in_ram)
 
 
 def _chunks(frames: int, most: int | None, alone: int) -> list[int]:
