@@ -16,7 +16,8 @@ SIGMAS = torch.tensor([1.0, 0.6, 0.0])
 @pytest.fixture
 def place(pack):
     """`place(transformer=..., placement=...)` is what the node gives: (transformer, text encoder)."""
-    return lambda **values: pack("nodes.placement").SetPlacement.execute(**values).args
+    defaults = {"placement": "automatic", "memory": "all that is free"}
+    return lambda **values: pack("nodes.placement").SetPlacement.execute(**{**defaults, **values}).args
 
 
 @pytest.fixture

@@ -117,9 +117,11 @@ class Streaming:
         return self._count * self._source.slot_bytes + room
 
     def release(self) -> None:
-        """Take the streaming off, and give back RAM and pins."""
+        """Take the streaming off, and give back RAM and pins. May be called again."""
         assert not self._is_open, "not while it runs"
-        self._list.__class__, self._owner.__class__ = self._classes
+        if isinstance(self._list, _StreamedList):
+            del self._list.streaming, self._owner.streaming
+            self._list.__class__, self._owner.__class__ = self._classes  # type: ignore[assignment] - what it was
         self._source.release()
 
     @contextmanager
@@ -155,12 +157,12 @@ class Streaming:
             sweep, self._sweep = self._sweep, None
             sweep.close()
 
-    def _put_on(self, calls: Sequence[str]) -> None:
+    def _put_on(self, calls: tuple[str, ...]) -> None:
         # The classes change, and not the modules: whoever looks for blocks among the children finds them.
-        self._list.__class__ = type("StreamedList", (_StreamedList,), {"streaming": self})
-        kind = type(self._owner)
-        within = {name: _within_sweep(self, getattr(kind, name)) for name in calls}
-        self._owner.__class__ = type(kind.__name__, (kind,), within)
+        self._list.__class__ = _StreamedList
+        self._owner.__class__ = _within_sweeps(type(self._owner), calls)
+        # Not on the classes, which live until garbage is collected: the network is to go with its last user.
+        self._list.streaming = self._owner.streaming = self  # type: ignore[assignment] - no module
 
 
 class _StreamedList(nn.ModuleList):
@@ -180,11 +182,17 @@ class _StreamedList(nn.ModuleList):
         return (self.streaming.ready(number) for number in numbers)
 
 
-def _within_sweep(streaming: Streaming, method: Callable[..., Any]) -> Callable[..., Any]:
+@functools.cache
+def _within_sweeps(kind: type[nn.Module], calls: tuple[str, ...]) -> type[nn.Module]:
+    """`kind` with methods that run within a sweep of `self.streaming`."""
+    return type(kind.__name__, (kind,), {name: _within_sweep(getattr(kind, name)) for name in calls})
+
+
+def _within_sweep(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(*args: Any, **options: Any) -> Any:
-        with streaming.sweep():
-            return method(*args, **options)
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        with self.streaming.sweep():
+            return method(self, *args, **options)
 
     return call
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 
 import pytest
 import torch
@@ -259,6 +261,25 @@ def test_filling_ram_can_be_cancelled_and_tells_how_far_it_is(golden, in_file, s
         streamed(network, RAM, on_bytes=on_bytes)
     assert told[0][0] == 0 < told[-1][0] < told[-1][1]
     assert type(network.blocks) is nn.ModuleList
+
+
+@pytest.mark.parametrize("mode", [RAM, DISK])
+def test_a_released_network_goes_with_its_last_user(mode, golden, in_file, step, streamed):
+    case = golden("transformer_23")
+    network, _ = in_file(case)
+    streaming = streamed(network, mode)
+    step(case, network, FOUR)
+    streaming.release()
+    assert not hasattr(network, "streaming")
+    assert streaming.__dict__.pop("_owner") is network
+    gone = weakref.ref(network)
+    gc.collect()
+    gc.disable()
+    try:
+        del network
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_device_without_a_lane_is_refused(golden, in_file):
