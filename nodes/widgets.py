@@ -55,13 +55,14 @@ def seed() -> Any:
 
 
 def tiling() -> list[Any]:
-    """How large a piece the video VAE decodes at once."""
+    """How much of a clip the video VAE decodes at once."""
     return [
         io.Combo.Input(
             "tiling",
             options=["automatic", "off", "set"],
             default="automatic",
-            tooltip="Decode in tiles that are blended: automatic by size, off, or set with the values below.",
+            tooltip="automatic: frame after frame, exactly, and in blended tiles only where memory is short. off: all "
+            "frames at once. set: in blended tiles of the sizes below.",
         ),
         io.Int.Input(
             "tile_size",
