@@ -70,7 +70,8 @@ def _of_planes(moments: Moments, tiles: list[list[Interval]]) -> int:
     """Numbers of all streams side by side: the largest at work, the others at rest."""
     sides = [(_length(row), _length(column)) for row in tiles[1] for column in tiles[2]]
     largest = max(sides, key=lambda side: moments.most(*side))
-    return moments.most(*largest) + sum(moments.resting(*side) for side in sides) - moments.resting(*largest)
+    sides.remove(largest)
+    return moments.most_beside(*largest, sides)
 
 
 def _longest(tiles: list[Interval]) -> int:

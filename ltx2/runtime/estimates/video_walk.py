@@ -48,18 +48,35 @@ NOTHING = Amount()
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments at which most is alive: while layers run, and between two runs of frames that are handed out."""
+    """The moments at which most is alive.
 
-    running: frozenset[Amount]
+    Attributes:
+        early: While layers run, before the first frames are handed out.
+        late: While layers run, from then on.
+        first: When the first frames are handed out.
+        between: When any are.
+    """
+
+    early: frozenset[Amount]
+    late: frozenset[Amount]
+    first: frozenset[Amount]
     between: frozenset[Amount]
+
+    @property
+    def running(self) -> frozenset[Amount]:
+        return self.early | self.late
 
     def most(self, height: int, width: int) -> int:
         """Numbers for a tile of height x width latents."""
-        return max(one.of(height, width) for one in self.running)
+        return _most(self.running, height, width)
 
-    def resting(self, height: int, width: int) -> int:
-        """Numbers that a tile of height x width latents holds while others run."""
-        return max((one.of(height, width) for one in self.between), default=0)
+    def most_beside(self, height: int, width: int, others: list[tuple[int, int]]) -> int:
+        """Numbers for a tile and others, each (height, width), that are at rest: at first no farther than begun."""
+        moments = ((self.early, self.first), (self.late, self.between))
+        return max(
+            _most(running, height, width) + sum(_most(resting, *other) for other in others)
+            for running, resting in moments
+        )
 
 
 @lru_cache(maxsize=64)
@@ -296,7 +313,7 @@ def _walked(layers: list[_Layer], chunks: list[int], most: int | None, *, in_ram
         # Latents are views of the clip; pixels are read for their chunk.
         held = first.grid.frames(first.width, frames) if isinstance(first, _Patches) else NOTHING
         walk.feed(0, frames, held, ends=number == len(chunks))
-    return Moments(_largest(walk.running), _largest(walk.between))
+    return Moments(*map(_largest, (walk.early, walk.late, walk.first, walk.between)))
 
 
 class _Walk:
@@ -306,13 +323,16 @@ class _Walk:
         self._layers, self._most, self._in_ram = layers, most, in_ram
         self._live = NOTHING
         self._kept = [NOTHING] * len(layers)
-        self.running: set[Amount] = set()
+        self.early: set[Amount] = set()
+        self.late: set[Amount] = set()
+        self.first: set[Amount] = set()
         self.between: set[Amount] = set()
 
     def feed(self, index: int, frames: int, held: Amount, *, ends: bool) -> None:
         """A chunk of so many frames, in what takes `held`, for a layer and those behind it."""
         self._live = self._live.plus(held)
         if index == len(self._layers):
+            self.first = self.first or {self._live}
             self.between.add(self._live)
             self._live = self._live.minus(held)
             return
@@ -324,7 +344,7 @@ class _Walk:
             run = layer.run(got, ends and not frames)
             before = self._kept[index]
             base = self._live.plus(before) if self._in_ram else self._live
-            self.running.update(base.plus(moment) for moment in run.moments)
+            (self.late if self.first else self.early).update(base.plus(moment) for moment in run.moments)
             self._kept[index] = run.kept
             if not self._in_ram:
                 self._live = self._live.minus(before).plus(run.kept)
@@ -332,6 +352,10 @@ class _Walk:
                 self._live = self._live.minus(held)
             if run.given:
                 self.feed(index + 1, run.given, run.held, ends=ends and not frames)
+
+
+def _most(moments: frozenset[Amount], height: int, width: int) -> int:
+    return max((one.of(height, width) for one in moments), default=0)
 
 
 def _largest(moments: Iterable[Amount]) -> frozenset[Amount]:
