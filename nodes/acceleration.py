@@ -45,7 +45,7 @@ class SetAttention(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, transformer: Any, attention: str = AUTOMATIC) -> Any:
+    def execute(cls, transformer: Any, attention: str) -> Any:
         sockets.require(transformer, TransformerRecipe, "transformer", _SOURCE)
         device = current().device(_PART)
         check_backend(attention, device, current().compute_dtype(device, _PART))
@@ -53,10 +53,7 @@ class SetAttention(io.ComfyNode):
 
 
 class CompileBlocks(io.ComfyNode):
-    """Compile the transformer's blocks with torch.compile. Worth it for many runs of one size on a fast GPU.
-
-    The first step compiles, which takes a minute or more, and once more for another size; results agree to rounding.
-    """
+    """Compile the transformer's blocks with torch.compile: for many runs of one size. The first step takes long."""
 
     @classmethod
     def define_schema(cls) -> Any:
@@ -83,7 +80,7 @@ class CompileBlocks(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, transformer: Any, enabled: bool = True) -> Any:
+    def execute(cls, transformer: Any, enabled: bool) -> Any:
         sockets.require(transformer, TransformerRecipe, "transformer", _SOURCE)
         if enabled:
             check_compiler(current().device(_PART))

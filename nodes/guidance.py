@@ -114,7 +114,8 @@ def _terms() -> list[Any]:
             min=0,
             max=10,
             optional=True,
-            tooltip="So many steps reuse the prediction of the last one that was made: faster, and coarser. 0: none.",
+            tooltip="Lossy: so many steps reuse the prediction of the last one that was made. For runs of 16 steps or "
+            "more; 0: none.",
             extra_dict={"advanced": True},
         ),
     ]
@@ -153,8 +154,20 @@ def _projection() -> list[Any]:
 
 def _sigmas(term: str) -> list[Any]:
     return [
-        _number(f"{term}_start_sigma", 1.0, f"{term} holds from this sigma; 0 to 1.", high=1.0, is_advanced=True),
-        _number(f"{term}_end_sigma", 0.0, f"{term} holds down to this sigma; 0 to 1.", high=1.0, is_advanced=True),
+        _number(
+            f"{term}_start_sigma",
+            1.0,
+            f"{term} holds from this sigma; 0 to 1. Below 1 it saves passes, and is lossy.",
+            high=1.0,
+            is_advanced=True,
+        ),
+        _number(
+            f"{term}_end_sigma",
+            0.0,
+            f"{term} holds down to this sigma; 0 to 1. Above 0 it saves passes, and is lossy.",
+            high=1.0,
+            is_advanced=True,
+        ),
     ]
 
 

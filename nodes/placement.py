@@ -25,11 +25,7 @@ _TOOLTIP = (
 
 
 class SetPlacement(io.ComfyNode):
-    """Choose how a model that is larger than the GPU's memory runs. The result is the same, to the bit or to rounding.
-
-    Without this node ComfyUI's own memory management decides. What was decided and what it takes is logged before
-    anything is computed.
-    """
+    """Choose how a model that is larger than the GPU's memory runs. Without this node ComfyUI decides."""
 
     @classmethod
     def define_schema(cls) -> Any:
@@ -80,8 +76,8 @@ class SetPlacement(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        placement: str = AUTOMATIC,
-        memory: str = _FREE,
+        placement: str,
+        memory: str,
         transformer: Any = None,
         text_encoder: Any = None,
         slots: int = MIN_SLOTS,

@@ -38,7 +38,7 @@ class SetPrecision(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, transformer: Any, precision: str = AS_STORED) -> Any:
+    def execute(cls, transformer: Any, precision: str) -> Any:
         sockets.require(transformer, TransformerRecipe, "transformer", "an LTX-2 loader or LTX-2 LoRA")
         device = current().device(_PART)
         check_device(precision, device, current().compute_dtype(device, _PART))
