@@ -85,48 +85,61 @@ class Sample(io.ComfyNode):
         states = states_of(*given)
         check_duration(guider.transformer.config, states)
         check_references(guider.transformer.reference_scale, conditions_of(*given))
-        host = current()
-
-        def sampled(computation: Computation) -> tuple[Run, Report]:
-            # Before the transformer comes: it may need the VAE.
-            show = None if video is None else live_preview(computation, guider.transformer, video_vae)
-            room = pass_bytes(guider.transformer.config, states, computation.dtype, guider.prompts)
-            (transformer,) = computation.borrow(guider.transformer, activation_bytes=room)
-            host.peak_memory()
-            done = run(
-                transformer,
-                guider.prompts,
-                states,
-                (video, audio),
-                sigmas,
-                SOLVERS[solver],
-                seed,
-                device=computation.device,
-                dtype=computation.dtype,
-                add_noise=add_noise,
-                given_noise=noise,
-                free_memory=computation.free_bytes,
-                on_step=computation.on_step,
-                on_x0=show,
-            )
-            report = Report.of(
-                transformer,
-                done,
-                solver=solver,
-                steps=len(sigmas) - 1,
-                dtype=computation.dtype,
-                device=str(computation.device),
-                estimated_bytes=room,
-                peak_bytes=host.peak_memory(),
-            )
-            return done, report
-
-        done, report = Computation.run("sample", sampled)
+        what = {"sigmas": sigmas, "solver": solver, "seed": seed, "add_noise": add_noise, "given_noise": noise}
+        done, report = Computation.run(
+            "sample", lambda computation: _sampled(computation, guider, states, (video, audio), video_vae, **what)
+        )
         report.log()
         results = latents_of(done.states, video, audio)
         if sigmas[-1] > 0:
             results = unfinished(results, given, done.states, steps=len(sigmas) - 1)
         return io.NodeOutput(*results, ui={"ltx2_report": [report.as_dict()]})
+
+
+def _sampled(
+    computation: Computation,
+    guider: Guider,
+    states: Any,
+    latents: tuple[Any, Any],
+    video_vae: VideoVAERecipe | None,
+    *,
+    sigmas: Any,
+    solver: str,
+    seed: int,
+    **noise: Any,
+) -> tuple[Run, Report]:
+    host = current()
+    # Before the transformer comes: it may need the VAE.
+    show = None if latents[0] is None else live_preview(computation, guider.transformer, video_vae)
+    room = pass_bytes(guider.transformer.config, states, computation.dtype, guider.prompts)
+    (transformer,) = computation.borrow(guider.transformer, activation_bytes=room)
+    host.peak_memory()
+    done = run(
+        transformer,
+        guider.prompts,
+        states,
+        latents,
+        sigmas,
+        SOLVERS[solver],
+        seed,
+        device=computation.device,
+        dtype=computation.dtype,
+        free_memory=computation.free_bytes,
+        on_step=computation.on_step,
+        on_x0=show,
+        **noise,
+    )
+    report = Report.of(
+        transformer,
+        done,
+        solver=solver,
+        steps=len(sigmas) - 1,
+        dtype=computation.dtype,
+        device=str(computation.device),
+        estimated_bytes=room,
+        peak_bytes=host.peak_memory(),
+    )
+    return done, report
 
 
 NODES = [Sample]
