@@ -119,6 +119,9 @@ def twin(config: TransformerConfig) -> nn.Module:
 def video_vae_twin(release: str, **changes: object) -> nn.Module:
     """diffusers' video VAE of a release, on the meta device; `changes` are arguments of its own."""
     from diffusers import AutoencoderKLLTX2Video
+    from diffusers.utils.logging import set_verbosity_error
+
+    set_verbosity_error()  # it warns about every cast
 
     common = {"decoder_causal": False, "spatial_compression_ratio": 32, "temporal_compression_ratio": 8}
     return on_meta(lambda: AutoencoderKLLTX2Video(**{**common, **_VIDEO_VAES[release], **changes}))

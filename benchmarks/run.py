@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from report import HEAD, line, record, settings, write
 
-MODULES = ("text", "guidance", "transformer", "memory", "lossy")
+MODULES = ("text", "guidance", "transformer", "vae", "decoding", "loading", "memory", "lossy")
 RESULTS = Path(__file__).with_name("results") / "cpu.jsonl"
 DTYPES = "counts in bf16, times in fp32"
 
