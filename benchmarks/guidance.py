@@ -31,8 +31,7 @@ def rows() -> Iterator[Row]:
         clip = next(clip for clip in CLIPS if clip.width == width)
         own, plain, theirs = step_of(release, clip)
         what = f"{release}, guided step, {_size(clip)}; 1 is four plain passes"
-        # In two digits, as the limits are.
-        share, other = (round(one / (4 * plain), 2) for one in (own, theirs))
+        share, other = (one / (4 * plain) for one in (own, theirs))
         yield Row("S4", what, "passes / 4", share, other, limit, "ours")
     own, plain = later_step("2.0", CLIPS[0])
     what = f"2.0, step behind the first of a distilled run, {_size(CLIPS[0])}; 1 is the first"
