@@ -36,7 +36,7 @@ class PeerItems:
         """Both prompts in one call, then a perturbed pass and an isolated one."""
         given, network = self._inputs(768, 512), self.transformer
         both = {name: _twice(value) for name, value in given.items()}
-        block = network.config.num_layers * 28 // 48
+        block = network.config.num_layers * 28 // 48  # type: ignore[union-attr]
 
         def step() -> None:
             network(**both)
@@ -55,7 +55,7 @@ class PeerItems:
             width, height, frames = self.bench.scale.size(1920, 1088, FRAMES)
             shape = (1, 128, 1 + (frames - 1) // 8, height // 32, width // 32)
             latent = torch.randn(shape, device=self.bench.device, dtype=self.dtype)
-            decode = _without_gradients(lambda: vae.decode(latent, return_dict=False))  # noqa: B023 - called at once
+            decode = _without_gradients(lambda: vae.decode(latent, return_dict=False))  # type: ignore[operator]  # noqa: B023
             name, peak = f"decode 1920x1088x121, {release}", self.bench.peak_gb(decode)
             each = self.bench.milliseconds(decode, rounds=2, warmups=0) / frames
             yield _row("H8", f"{name}, per frame", "ms", each)

@@ -35,8 +35,8 @@ def put_in_fp8(network: nn.Module, bench: Bench) -> None:
     if why := why_not_on(bench.device, bench.dtype):
         raise UnavailableError(f"no products in fp8 on {bench.device}: {why}")
     for name, module in list(network.named_modules()):
-        if type(module) is CastLinear and cast_to_fp8(f"{name}.weight", module.weight.to("meta")).dtype == _FP8:
-            scale = module.weight.abs().amax().float() / torch.finfo(_FP8).max
+        if type(module) is CastLinear and cast_to_fp8(f"{name}.weight", module.weight.data.to("meta")).dtype == _FP8:
+            scale = module.weight.abs().amax().float() / torch.finfo(_FP8).max  # type: ignore[operator]
             packed = (module.weight / scale).to(_FP8)
             keep_packed(module, packed, {SCALE: scale}, Kept("fp8_e4m3", tuple(packed.shape)))
     multiply_in_fp8(network)
