@@ -61,8 +61,6 @@ def rows() -> Iterator[Row]:
             own, other = seconds_of(release, clip)
             what = f"{release}, one forward call of a small network, {_words(clip)}"
             name, limit = ("T2", 0.75) if clip.is_conditioned else ("T1", 0.9)
-            # The goals are 2.0's. From 2.3 on the text follows the noise level: nine tenths of a call are products that
-            # nobody can leave out.
             yield Row(name, what, "s", own, other, limit, "ratio")
 
 
