@@ -29,9 +29,7 @@ _WRITES_WAITING = 4
 def decode_frames(vae: VideoVAE, latent: Tensor, tiling: Tiling | None, on_step: OnStep | None) -> Iterator[Tensor]:
     """Chunks of frames (n, H, W, 3) in [0, 1], fp32 on the CPU, in order, of a latent [1, C, F, H, W]."""
     for chunk in _decoded(vae, latent, tiling, on_step):
-        frames = _pictures(chunk.cpu())
-        require_finite(frames, "video decode")
-        yield frames
+        yield _pictures(chunk.cpu())
 
 
 def _decoded(vae: VideoVAE, latent: Tensor, tiling: Tiling | None, on_step: OnStep | None) -> Iterator[Tensor]:
@@ -40,7 +38,11 @@ def _decoded(vae: VideoVAE, latent: Tensor, tiling: Tiling | None, on_step: OnSt
 
 
 def _pictures(chunk: Tensor) -> Tensor:
-    """(1, C, n, H, W) of about [-1, 1] -> (n, H, W, C) in [0, 1], fp32, where it is."""
+    """(1, C, n, H, W) of about [-1, 1] -> (n, H, W, C) in [0, 1], fp32, where it is.
+
+    Raises LTX2Error for what is not finite: clipped, the infinite would be white or black.
+    """
+    require_finite(chunk, "video decode")
     return rearrange(((chunk.float() + 1) / 2).clamp_(0, 1), "1 c n h w -> n h w c")
 
 

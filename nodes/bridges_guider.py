@@ -25,7 +25,6 @@ from ..ltx2.sampling.memory import pass_bytes
 from ..ltx2.sampling.noise import draw
 from ..ltx2.sampling.schedules import check_sigmas, step_at
 from .computation import Computation
-from .host import current
 from .host.bridges import bridges
 
 
@@ -108,7 +107,7 @@ class ComfyGuider:
                 walk.states,
                 device=computation.device,
                 dtype=computation.dtype,
-                free_memory=current().free_memory(),
+                free_memory=computation.free_bytes,
                 num_steps=len(sigmas) - 1,
             )
             warn(approximations(denoiser, self.guider.prompts, sigmas))

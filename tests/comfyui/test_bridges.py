@@ -125,6 +125,27 @@ def test_what_is_lossy_is_so_in_comfyui_as_well(bridged):
     assert told == ["lossy: step_cache 2 of 4", "lossy: token_tiling 27 of 36"]
 
 
+def test_passes_run_together_only_as_the_placements_budget_allows(bridged):
+    answer = bridged("""
+        import dataclasses
+        module, Placement = pack("nodes.bridges_guider"), pack("ltx2.placement").Placement
+        made, Denoiser = [], module.Denoiser
+
+        class Kept(Denoiser):
+            def __init__(self, *inputs, **more):
+                super().__init__(*inputs, **more)
+                made.append(self.forward.at_once)
+
+        module.Denoiser = Kept
+        budgeted = dataclasses.replace(transformer, placement=Placement("resident", budget=1))
+        small = Guider.of(budgeted, positive, negative, Guidance(cfg=3.0), Guidance(cfg=5.0))
+        found = [theirs(guider, whole, video, audio)[0] for guider in (guided, small)]
+        answer = {"at_once": made, "difference": difference(ours(guided, whole, video, audio), found[1])}
+    """)
+    assert answer["at_once"] == [2, 1]
+    assert answer["difference"] <= 1e-5
+
+
 def test_every_sampler_runs_and_leaves_what_is_kept_as_it_is(bridged):
     answer = bridged("""
         answer = {}

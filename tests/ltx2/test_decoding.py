@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from ltx2.decoding import decode_to_file
+from ltx2.decoding import decode_frames, decode_to_file
 from ltx2.errors import LTX2Error
 from ltx2.media.writer import VideoWriter
 from ltx2.recipe import VideoVAERecipe
@@ -86,4 +86,19 @@ def test_nan_from_the_decoder_is_said(tiny_models, tmp_path):
     latent = torch.full((1, 128, 2, 2, 2), torch.nan)
     with torch.inference_mode(), pytest.raises(LTX2Error, match="video decode"):
         decode_to_file(tmp_path / "nan.mp4", vae, latent, 24.0, None, crf=19, tiling=Tiling(), on_step=None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_infinite_is_no_white_frame(tiny_models, tmp_path):
+    checkpoint = next((tiny_models("2.3") / "checkpoints").glob("*distilled*"))
+    vae = VideoVAERecipe.open(checkpoint).build()
+    latent = torch.zeros(1, 128, 2, 2, 2)
+    vae.decoder.conv_out.conv.bias = torch.nn.Parameter(
+        torch.full_like(vae.decoder.conv_out.conv.bias, torch.inf), requires_grad=False
+    )
+    with torch.inference_mode():
+        with pytest.raises(LTX2Error, match="video decode"):
+            decode_to_file(tmp_path / "inf.mp4", vae, latent, 24.0, None, crf=19, tiling=Tiling(), on_step=None)
+        with pytest.raises(LTX2Error, match="video decode"):
+            list(decode_frames(vae, latent, Tiling(), None))
     assert list(tmp_path.iterdir()) == []
