@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -143,7 +143,9 @@ class Recipe:
 
     def restack(self, built: Recipe) -> Restack | None:
         """What makes this recipe's network of that of `built`; None where the two differ in more than their LoRAs."""
-        if type(built) is not type(self) or replace(built, loras=self.loras) != self:
+        # Field by field, for LoRAs of the one may be refused on the other.
+        counted = [each.name for each in fields(self) if each.compare and each.name != "loras"]
+        if type(built) is not type(self) or any(getattr(built, name) != getattr(self, name) for name in counted):
             return None
         # Of a LoRA file that has changed since, nobody knows any more what it did.
         if any(FileId.of(entry.file.path) != entry.file for entry in built.loras):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from torch import Tensor, nn
 
@@ -88,6 +89,12 @@ class LoraStack:
         Whoever uses them does the rest: adds what `merging` says, and then calls `then`.
         """
         return lambda name, weight: weight if name.startswith(prefix) else self(name, weight)
+
+    def open(self) -> None:
+        """Map the files of all its LoRAs, as the first look at a change does."""
+        for stacked in self.loras:
+            for pair in islice(stacked.pairs.values(), 1):
+                stacked.lora.checkpoint.read(pair.down)
 
     def merging(self, name: str, shape: tuple[int, ...]) -> list[Change]:
         """Every change that is to be merged into a weight."""

@@ -81,3 +81,10 @@ def test_a_network_is_changed_only_where_loras_alone_differ(base, files, tmp_pat
     assert refined.restack(VideoVAERecipe.open(files["dev"])) is None
     shutil.copy(files["distilled"], file)
     assert base.restack(refined) is None, "nobody knows any more what the file did"
+
+
+def test_recipes_of_which_one_is_compiled_and_one_has_loras_beside_are_compared_all_the_same(base, files):
+    beside, compiled = base.with_lora(files["union"], 0.5, mode="runtime"), replace(base, is_compiled=True)
+    assert beside.restack(compiled) is None
+    assert compiled.restack(beside) is None
+    assert compiled.with_lora(files["union"], 0.5).restack(compiled) is not None

@@ -89,10 +89,11 @@ class Streaming:
         self._list = cast(nn.ModuleList, network.get_submodule(blocks.path))
         self._owner = network.get_submodule(blocks.owner)
         self._classes = type(self._list), type(self._owner)
+        stack = stack or LoraStack()
+        stack.open()  # before it is asked which files are mapped
         files = MappedFiles()
         self._layouts = [
-            BlockLayout.of(block, f"{blocks.path}.{number}", files, stack or LoraStack())
-            for number, block in enumerate(self._list)
+            BlockLayout.of(block, f"{blocks.path}.{number}", files, stack) for number, block in enumerate(self._list)
         ]
         found = [piece.extent for layout in self._layouts for piece in layout.pieces if piece.extent]
         self._files = {extent.file: extent for extent in found}.values()

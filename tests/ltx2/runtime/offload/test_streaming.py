@@ -216,6 +216,20 @@ def test_a_file_that_vanishes_is_named_and_the_process_lives(words, golden, in_f
 
 
 @pytest.mark.parametrize("words", FAULTS)
+def test_a_lora_file_that_vanishes_is_named_too(words, golden, in_file, step, streamed, tmp_path):
+    case = golden("transformer_23")
+    file = tmp_path / "lora.safetensors"
+    lora_of(case, file)
+    lora = Lora.open(file)  # nothing of it has been read
+    stack = LoraStack((StackedLora(0, lora, lora.transformer, LoraUse(0.5)),))
+    network, _ = in_file(case, stack.leaving(""))
+    streamed(network, DISK, stack=stack)
+    FAULTS[words](file)
+    with pytest.raises(ModelFileError, match=f"lora.safetensors must stay as it is .*{words}"):
+        step(case, network, FOUR)
+
+
+@pytest.mark.parametrize("words", FAULTS)
 def test_a_file_that_vanishes_in_the_middle_is_named_too(words, golden, in_file, step, streamed, leaves_nothing):
     case = golden("transformer_23")
     network, file = in_file(case)
