@@ -106,7 +106,9 @@ def place(
         on_bytes=check,
         stack=stack,
     )
-    return Placed(network, streaming, placement, needs)
+    # Slots may hold more than a block as it is used: what is merged into it, and what it was before it was cast.
+    largest = -(-streaming.slot_bytes // min(placement.slots, needs.num_blocks))
+    return Placed(network, streaming, placement, replace(needs, largest=largest))
 
 
 def placement_of(recipe: Recipe) -> Placement | None:

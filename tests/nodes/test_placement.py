@@ -114,6 +114,15 @@ def test_a_budget_that_is_too_small_streams_and_is_told_to_the_sampler(pack, sam
     assert resident_of(networks).left(50_000_000_000) == 0
 
 
+def test_a_budget_counts_what_slots_hold_before_weights_are_cast(pack, sample, networks):
+    Placement = pack("ltx2.placement").Placement
+    budget = 50_000_000
+    sample(Placement(DISK, budget=budget), precision="fp8 cast")
+    placed = resident_of(networks)
+    assert placed.slot_bytes > 2 * placed.streaming.num_bytes / placed.needs.num_blocks
+    assert 0 <= budget - placed.needs.rest - placed.slot_bytes - placed.left(None) < 2
+
+
 def test_loras_are_the_same_and_a_new_strength_makes_a_streamed_network_anew(
     pack, sample, networks, distilled, tiny_models
 ):
