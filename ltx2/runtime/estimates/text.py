@@ -14,9 +14,9 @@ from .stored import copied
 
 _BYTES_PER_TOKEN = 3
 _FLOAT = torch.float32.itemsize
-# Around a connector's feed-forward network: its input, wide states before and after the activation, the block's state
-# before and after attention, and the rotary tables.
-_CONNECTOR_STATES = 1 + 4 + 4 + 2 + 1
+# In a connector's attention: the block's state, its norm, queries, keys and values, what turning them takes, and the
+# rotary tables. More than around its feed-forward network, which acts in place.
+_CONNECTOR_STATES = 10
 # Gemma's gated feed-forward: the gate, its activation, the other half and their product are never all there.
 _WIDE_STATES = 3
 
