@@ -18,10 +18,17 @@ Moment = Any
 
 
 def in_ram(num_bytes: int) -> Tensor:
-    """Bytes in RAM of their own, which go back to the system as soon as nobody has them."""
+    """Bytes in RAM of their own, which go back to the system as soon as nobody has them.
+
+    Raises:
+        MemoryError: there are not so many.
+    """
     size = max(num_bytes, 1)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"{size / 1e9:.2f} GB of RAM cannot be had: {error.strerror}") from error
         # Hundreds of thousands of small pages would cost more to get than to fill.
         with suppress(OSError):  # a system without large ones
             memory.madvise(mmap.MADV_HUGEPAGE)

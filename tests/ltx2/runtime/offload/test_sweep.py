@@ -15,7 +15,7 @@ from ltx2.errors import LTX2Error
 from ltx2.placement import DISK, RAM, Placement
 from ltx2.precision.cast import cast_at_use
 from ltx2.runtime.offload import sweep as sweeping
-from ltx2.runtime.offload.lanes import CpuLane
+from ltx2.runtime.offload.lanes import CpuLane, in_ram
 from ltx2.runtime.offload.streaming import Blocks, Streaming
 
 NUM_BLOCKS, WIDTH = 7, 64
@@ -173,3 +173,9 @@ def test_cancelling_is_heeded_while_a_block_is_awaited(chain, stream, leaves_not
     streaming._source.host = lambda *given: (time.sleep(0.5), host(*given))[1]
     with leaves_nothing(), pytest.raises(Cancelled):
         chain(torch.randn(3, WIDTH))
+
+
+def test_ram_that_cannot_be_had_is_memory_that_ran_out():
+    """What nodes explain with cures, and not an error of the system's."""
+    with pytest.raises(MemoryError):
+        in_ram(2**60)
