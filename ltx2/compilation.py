@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
 from importlib.util import find_spec
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ from .precision.choices import AS_STORED
 from .precision.packed import PackedLinear
 
 PARTS = ("attend", "read", "exchange_and_feed")
+#: Of calls that a part is compiled for: torch's own limit of 8 is met by a few sizes, and ends in silence.
+KINDS = 64
 _COMPILERS = ("g++", "clang++", "cl")
 
 
@@ -73,5 +75,25 @@ def compile_blocks(network: nn.Module, backend: str = "inductor") -> None:
 
 @cache
 def _compiled_block(backend: str) -> type[Block]:
-    parts = {part: torch.compile(getattr(Block, part), backend=backend) for part in PARTS}
+    parts = {part: _compiled(getattr(Block, part), backend) for part in PARTS}
     return type("CompiledBlock", (Block,), parts)
+
+
+def _compiled(part: Callable[..., Any], backend: str) -> Callable[..., Any]:
+    """`part` compiled for each kind of arguments that comes; an error where they are too many, and never plain."""
+    from torch._dynamo import config, exc  # late: it loads much
+
+    compiled = torch.compile(part, backend=backend)
+
+    @wraps(part)
+    def run(*arguments: Any) -> Any:
+        try:
+            with config.patch(recompile_limit=KINDS, fail_on_recompile_limit_hit=True):
+                return compiled(*arguments)
+        except exc.FailOnRecompileLimitHit as error:
+            raise LTX2Error(
+                f"blocks are compiled for at most {KINDS} kinds of calls (sizes, numbers of passes, masks); there came "
+                "another: leave LTX-2 Compile out, or make clips of one size in one run of ComfyUI"
+            ) from error
+
+    return run

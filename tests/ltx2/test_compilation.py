@@ -100,6 +100,16 @@ def test_other_sizes_compile_once_more_and_other_weights_not_at_all(case, counte
     assert not counters["graph_break"]
 
 
+@torch.no_grad()
+def test_more_kinds_of_calls_than_are_compiled_are_an_error(case, counters, monkeypatch):
+    monkeypatch.setattr(compilation, "KINDS", 1)
+    network = network_of(case)
+    compile_blocks(network, backend="eager")
+    network(*streams(case, network, 24), PASSES, 1)
+    with pytest.raises(LTX2Error, match="compiled for at most 1 kinds of calls .* leave LTX-2 Compile out"):
+        network(*streams(case, network, 20), PASSES, 1)
+
+
 def test_packed_weights_are_refused(case):
     network = network_of(case)
     layer = network.get_submodule("blocks.0.video.feed_forward.linear_in")
