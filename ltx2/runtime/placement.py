@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,7 +112,7 @@ def fits(needs: Needs, placement: Placement, device: int | None) -> bool:
 
 def free_ram() -> int | None:
     """Bytes of RAM that can be taken without others being pushed out; None where the system does not tell."""
-    found = [amount for read in (_free_of_machine, _free_of_windows, _free_of_group) if (amount := read()) is not None]
+    found = [amount for read in (_free_of_machine, _free_of_group) if (amount := read()) is not None]
     return min(found, default=None)
 
 
@@ -125,16 +122,6 @@ def _free_of_machine() -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
     return _known(read)
-
-
-def _free_of_windows() -> int | None:
-    if sys.platform != "win32":
-        return None
-    # Its own size, a share, then seven amounts: RAM in all, RAM that is free, ...
-    layout = struct.Struct("<II7Q")
-    status = ctypes.create_string_buffer(layout.pack(layout.size, *[0] * 8), layout.size)
-    found = ctypes.windll.kernel32.GlobalMemoryStatusEx(status)
-    return layout.unpack(status.raw)[3] if found else None
 
 
 def _free_of_group() -> int | None:

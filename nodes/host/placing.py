@@ -12,7 +12,7 @@ import torch
 from ...ltx2.placement import AUTOMATIC, RESIDENT, Placement
 from ...ltx2.recipe import Recipe
 from ...ltx2.runtime.offload.streaming import BLOCKS, Streaming
-from ...ltx2.runtime.placement import LESS, Needs, choose, fits, free_ram, in_words
+from ...ltx2.runtime.placement import LESS, Needs, choose, fits, in_words
 from . import current
 
 logger = logging.getLogger("ltx2")
@@ -91,7 +91,7 @@ def place(
     blocks, stack = BLOCKS[recipe.kind], recipe.on_the_way
     network = recipe.build(check=check, merge_later=f"{blocks.path}.")
     needs = Needs.of(network, blocks.path, stack, activation_bytes)
-    placement = choose(placement, needs, available(device), free_ram(), too_much)
+    placement = choose(placement, needs, available(device), current().free_ram(), too_much)
     if placement.mode == RESIDENT:
         del network
         return Placed(recipe.build(check=check), None, placement, needs)

@@ -131,6 +131,10 @@ class Host(Protocol):
         """Bytes that networks have on `device`, all of which would leave it to others."""
         ...
 
+    def free_ram(self) -> int | None:
+        """Bytes of the machine's RAM that can be taken without others being pushed out; None where nobody tells."""
+        ...
+
     def peak_memory(self) -> int | None:
         """The most bytes allocated on `device()` since the last call; None where it does not tell (CPU)."""
         ...

@@ -82,3 +82,13 @@ def test_only_the_rest_is_moved_to_the_device_and_comes_home(in_comfyui):
         }
     """)
     assert answer == {"moved": ["audio", "video"], "stayed": ["blocks"], "size": 0, "home": True}
+
+
+def test_free_ram_is_what_comfyui_knows_and_no_more_than_a_container_has(in_comfyui):
+    ours, theirs, library = in_comfyui("""
+        import comfy.model_management as management
+        cpu = torch.device("cpu")
+        answer = [host.free_ram(), management.get_free_memory(cpu), pack("ltx2.runtime.placement").free_ram()]
+    """)
+    assert 2**20 < ours < 2**50
+    assert ours < 1.2 * min(theirs, library)

@@ -17,6 +17,7 @@ from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.utils import get_executing_context
 
 from ....ltx2.preview.colours import Colours
+from ....ltx2.runtime.placement import free_ram
 from ..out_of_memory import is_out_of_memory
 from ..peak import peak_memory
 from ..protocol import OnStep
@@ -110,6 +111,11 @@ class ComfyHost:
     def reclaimable_memory(self, device: torch.device) -> int:
         loaded = [each for each in management.current_loaded_models if each.model is not None and each.device == device]
         return sum(each.model_loaded_memory() for each in loaded)
+
+    def free_ram(self) -> int | None:
+        # ComfyUI asks the system, whichever it is; a container may have less.
+        found = (int(management.get_free_memory(torch.device("cpu"))), free_ram())
+        return min(amount for amount in found if amount is not None)
 
     def peak_memory(self) -> int | None:
         return peak_memory(self.device())

@@ -13,6 +13,7 @@ from ....ltx2.errors import LTX2Error
 from ....ltx2.packages import Image
 from ....ltx2.preview.colours import Colours
 from ....ltx2.preview.sheet import sheet
+from ....ltx2.runtime.placement import free_ram
 from ..out_of_memory import is_out_of_memory
 from ..peak import peak_memory
 from . import io, ui
@@ -137,6 +138,9 @@ class HeadlessHost:
 
     def reclaimable_memory(self, device: torch.device) -> int:
         return self._memory.loaded_bytes
+
+    def free_ram(self) -> int | None:
+        return free_ram()
 
     def peak_memory(self) -> int | None:
         return peak_memory(self.device())
