@@ -25,6 +25,7 @@ def test_every_workflow_is_listed_with_title_and_thumbnail_and_opens(canvas):
     page = canvas.page
     canvas.start()  # messages of what was opened before would stay
     canvas.errors.clear()
+    before = canvas.shown_problems()  # of ComfyUI's default workflow
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     dialog = page.get_by_role("dialog")
     for name in NAMES:
@@ -38,7 +39,7 @@ def test_every_workflow_is_listed_with_title_and_thumbnail_and_opens(canvas):
     workflow = json.loads((ROOT / "workflows" / f"{NAMES[-1]}.json").read_text())
     page.wait_for_function("number => app.graph.nodes.length === number", arg=len(workflow["nodes"]))
     assert canvas.errors == []
-    assert canvas.shown_problems() == []
+    assert not set(canvas.shown_problems()) - set(before)
 
 
 @pytest.fixture
@@ -69,6 +70,7 @@ def test_missing_models_are_offered_with_their_official_links(without_models):
         canvas.open(workflow)
         if canvas.look.frontend == "newest":
             page.get_by_text("View details").click()
+        page.get_by_role("button", name="Download").first.wait_for()
         for button in page.get_by_role("button", name="Download").all():
             if "all" not in button.inner_text():
                 button.click()

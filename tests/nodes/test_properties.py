@@ -73,6 +73,7 @@ VALUES = {
     ("LTX2_ManualSchedule", "text"): "1, 0.5, 0",
     "max_tokens": 4,
     "overlap": 0.4,
+    ("LTX2_TokenTiling", "overlap"): 160,
     "spatial_factor": 1,
     "temporal_factor": 1,
 }

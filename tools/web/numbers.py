@@ -12,6 +12,7 @@ from comfyui_ltx2.ltx2.checkpoint.release import released_config
 from comfyui_ltx2.ltx2.config.section import Section
 from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
 from comfyui_ltx2.ltx2.config.video_vae import VideoVAEConfig
+from comfyui_ltx2.ltx2.layers.feed_forward import FEED_ROWS
 from comfyui_ltx2.ltx2.runtime import streaming
 from comfyui_ltx2.ltx2.runtime.estimates import Forward, decode_bytes, forward_bytes
 from comfyui_ltx2.ltx2.runtime.estimates.video_walk import Amount, decoded, enough
@@ -30,7 +31,12 @@ def numbers(object_info: Mapping[str, Any]) -> dict[str, Any]:
         "audio_latents_per_second": geometry.AUDIO_LATENTS_PER_SECOND,
         "limit_seconds": geometry.LIMIT_SECONDS,
         "scales": sorted((int(scale.removeprefix("1/")) for scale in scales), reverse=True),
-        "sampling": pieces(sampling_bytes, product(_sizes(500_000), _sizes(600))),
+        # More tokens than the feed-forward network takes at a time add less each, so each side has sums of its own.
+        "sampling": {
+            "most_at_once": FEED_ROWS,
+            "at_once": pieces(sampling_bytes, product(_sizes(FEED_ROWS - 1), _sizes(600))),
+            "in_parts": pieces(sampling_bytes, product([FEED_ROWS + size for size in _sizes(500_000)], _sizes(600))),
+        },
         "decoding": {
             "channels": _section("vae", VideoVAEConfig).latent_channels,
             "itemsize": DTYPE.itemsize,

@@ -9,7 +9,9 @@ function largest(sums, values) {
 }
 
 // One pass of the transformer.
-export const passBytes = (video, audio, numbers) => largest(numbers.sampling, [video, audio])
+export function passBytes(video, audio, { sampling }) {
+    return largest(video <= sampling.most_at_once ? sampling.at_once : sampling.in_parts, [video, audio])
+}
 
 // Decoding as a stream: the most numbers that are alive for each cell of a latent frame, beside the latent itself.
 export function decodeBytes({ width, height, frames }, numbers) {
