@@ -5,13 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ltx2.checkpoint.keys import TRANSFORMER
-from ltx2.checkpoint.load import InMemory, build
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.guidance.guidance import FOLLOWING, NEUTRAL, Guidance, GuidanceTable
 from ltx2.latents import Clip, states_of
-from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.approximations import FEW_STEPS
 from ltx2.sampling.denoiser import Context, Prompts
 from ltx2.sampling.run import run
@@ -28,12 +23,6 @@ LATENTS = (
 @pytest.fixture(scope="module")
 def case(golden):
     return golden("end_to_end_23")
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 @pytest.fixture

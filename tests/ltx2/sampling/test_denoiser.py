@@ -5,12 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ltx2.checkpoint.keys import TRANSFORMER
-from ltx2.checkpoint.load import InMemory, build
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.guidance.guidance import FOLLOWING, NEUTRAL, Guidance, GuidanceTable
-from ltx2.networks.transformer.model import Transformer
 from ltx2.runtime.estimates import forward_bytes
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.memory import USED_SHARE, pass_bytes
@@ -26,12 +21,6 @@ LATENTS = ((1, 16, 3, 2, 4), (1, 3, 7, 4))
 @pytest.fixture(scope="module", params=["end_to_end_20", "end_to_end_23"])
 def case(request, golden):
     return golden(request.param)
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 @pytest.fixture

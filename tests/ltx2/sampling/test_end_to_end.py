@@ -3,14 +3,9 @@
 import pytest
 import torch
 
-from ltx2.checkpoint.keys import TRANSFORMER
-from ltx2.checkpoint.load import InMemory, build
 from ltx2.conditioning.frames import ReplacedFrames
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.guidance.guidance import NEUTRAL, Guidance
 from ltx2.guidance.plan import plan
-from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.sample import sample, start
 from ltx2.sampling.solvers import euler, euler_ancestral
@@ -23,12 +18,6 @@ TOLERANCE = {"atol": 2e-4, "rtol": 0}
 @pytest.fixture(scope="module", params=["end_to_end_20", "end_to_end_23", "end_to_end_25"])
 def case(request, golden):
     return golden(request.param)
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 def guidance(params):

@@ -5,15 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ltx2.checkpoint.keys import TRANSFORMER
-from ltx2.checkpoint.load import InMemory, build
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.encoding import frozen
 from ltx2.errors import LTX2Error
 from ltx2.guidance.guidance import NEUTRAL, Guidance
 from ltx2.latents import Clip, latents_of, states_of
-from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Prompts
 from ltx2.sampling.run import run
 from ltx2.sampling.table import SOLVERS
@@ -26,12 +21,6 @@ GUIDED = Guidance(cfg=3.0, stg=1.0, stg_blocks=frozenset({1}), modality=3.0, res
 @pytest.fixture(scope="module", params=["end_to_end_20", "end_to_end_23"])
 def case(request, golden):
     return golden(request.param)
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 def latent(*shape: int, seed: int) -> dict:

@@ -5,15 +5,10 @@ import logging
 import pytest
 import torch
 
-from ltx2.checkpoint.keys import TRANSFORMER
-from ltx2.checkpoint.load import InMemory, build
 from ltx2.conditioning.frames import AppendedFrames, ReplacedFrames
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.errors import LTX2Error
 from ltx2.guidance.guidance import Guidance
 from ltx2.latents import Clip, latents_of, states_of
-from ltx2.networks.transformer.model import Transformer
 from ltx2.sampling.denoiser import Context, Prompts
 from ltx2.sampling.partial import at_start, unfinished
 from ltx2.sampling.run import run
@@ -33,12 +28,6 @@ PARTS = [("video", "euler"), ("audio", "euler"), *(("both", solver) for solver i
 @pytest.fixture(scope="module")
 def case(golden):
     return golden("end_to_end_23")
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ import torch
 from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import InMemory, build
 from ltx2.conditioning.frames import AppendedFrames, ReplacedFrames
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.errors import LTX2Error
 from ltx2.guidance.guidance import NEUTRAL, Guidance
 from ltx2.latents import Clip, states_of
@@ -30,12 +28,6 @@ WINDOW = STEPS - EVERYTHING.first_steps - EVERYTHING.last_steps
 @pytest.fixture(scope="module")
 def case(golden):
     return golden("end_to_end_23")
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 @pytest.fixture

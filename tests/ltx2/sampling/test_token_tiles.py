@@ -5,16 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ltx2.checkpoint.keys import TRANSFORMER
-from ltx2.checkpoint.load import InMemory, build
 from ltx2.conditioning.frames import AppendedFrames, ReplacedFrames
 from ltx2.conditioning.references import ReferenceVideo
-from ltx2.config.section import parse
-from ltx2.config.transformer import TransformerConfig
 from ltx2.errors import LTX2Error
 from ltx2.guidance.guidance import NEUTRAL, Guidance
 from ltx2.latents import Clip, states_of
-from ltx2.networks.transformer.model import Transformer
 from ltx2.networks.transformer.passes import ALL_BLOCKS, Pass, Perturbation
 from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.memory import pass_bytes
@@ -34,12 +29,6 @@ ALONE = Pass(perturbation=Perturbation(ALL_BLOCKS, ALL_BLOCKS, ALL_BLOCKS, ALL_B
 @pytest.fixture(scope="module", params=["end_to_end_20", "end_to_end_23"])
 def case(request, golden):
     return golden(request.param)
-
-
-@pytest.fixture(scope="module")
-def network(case):
-    config = parse(TransformerConfig, case.config["transformer"], "transformer")
-    return build(lambda: Transformer(config), TRANSFORMER, InMemory(case.weights))
 
 
 @pytest.fixture
