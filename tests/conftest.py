@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,44 @@ def tiny_models(tmp_path_factory):
         return folders[release]
 
     return write
+
+
+# What `anonymous` counts is memory of the process's own, which mapped files are not.
+MEASURING = """
+import importlib.util, sys
+from pathlib import Path
+folders = [str(Path(sys.argv[1]).parent)]
+spec = importlib.util.spec_from_file_location("ltx2", sys.argv[1], submodule_search_locations=folders)
+sys.modules["ltx2"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+import torch
+from torch import nn
+from ltx2.checkpoint.keys import NameTable
+from ltx2.checkpoint.load import build
+from ltx2.checkpoint.reader import Checkpoint
+
+def anonymous():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+
+table = NameTable("network", "", ("",), keeps_other_names=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., list[str]]:
+    """`measured(code, large, small)` runs code in a process of its own, and gives the words that it prints.
+
+    It has `build`, `Checkpoint`, a `table` of any names, `anonymous()` bytes, and the paths as sys.argv[2] and [3].
+    """
+
+    def run(code: str, *paths: Path) -> list[str]:
+        command = [sys.executable, "-c", MEASURING + code, str(ROOT / "ltx2" / "__init__.py"), *map(str, paths)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from safetensors.torch import save, save_file
 from ltx2.checkpoint.reader import Checkpoint
 from ltx2.errors import ModelFileError
 
-ROOT = Path(__file__).resolve().parents[3]
 GOOD = save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(1)}, {"model_version": "2.3.0"})
 PICKLE = b"\x80\x04}\x94."  # an empty dict
 INDEX = "model.safetensors.index.json"
@@ -150,28 +147,11 @@ def test_a_folder_without_weights(tmp_path):
 
 
 MEASURE = """
-import importlib.util, sys
-from pathlib import Path
-folders = [str(Path(sys.argv[1]).parent)]
-spec = importlib.util.spec_from_file_location("ltx2", sys.argv[1], submodule_search_locations=folders)
-sys.modules["ltx2"] = module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-import torch
-from torch import nn
-from ltx2.checkpoint.keys import NameTable
-from ltx2.checkpoint.load import build
-from ltx2.checkpoint.reader import Checkpoint
-
-def anonymous():
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
-
 class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(8192, 8192, bias=False) for _ in range(9))
 
-table = NameTable("network", "", ("",), keeps_other_names=True)
 build(lambda: nn.Linear(1, 1, bias=False), table, Checkpoint.open(sys.argv[3]))  # whatever the first use imports
 before = anonymous()
 network = build(Network, table, Checkpoint.open(sys.argv[2]))
@@ -180,15 +160,12 @@ print(anonymous() - before, total)
 """
 
 
-def test_a_network_holds_no_second_copy_of_its_file(tmp_path):
+def test_a_network_holds_no_second_copy_of_its_file(tmp_path, measured):
     file, small = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
     num_bytes = write_sparse(file, {f"layers.{n}.weight": (8192, 8192) for n in range(9)})
     assert num_bytes > 1.2e9
     save_file({"weight": torch.ones(1, 1)}, small)
-    command = [sys.executable, "-c", MEASURE, str(ROOT / "ltx2" / "__init__.py"), str(file), str(small)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    growth, total = done.stdout.split()
+    growth, total = measured(MEASURE, file, small)
     assert float(total) == 0
     assert int(growth) <= 0.05 * num_bytes
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,6 @@ from ltx2.networks.transformer.model import Transformer
 from ltx2.precision.matmul import multiply_in_fp8
 from ltx2.precision.packed import expanded_bytes
 
-ROOT = Path(__file__).resolve().parents[3]
 BLOCK_LINEARS = re.compile(r"transformer_blocks\.\d+\..*\.(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2)\.weight$")
 
 
@@ -115,28 +112,11 @@ def test_room_for_the_largest_layer_that_is_expanded():
 
 
 MEASURE = """
-import importlib.util, sys
-from pathlib import Path
-folders = [str(Path(sys.argv[1]).parent)]
-spec = importlib.util.spec_from_file_location("ltx2", sys.argv[1], submodule_search_locations=folders)
-sys.modules["ltx2"] = module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-import torch
-from torch import nn
-from ltx2.checkpoint.keys import NameTable
-from ltx2.checkpoint.load import build
-from ltx2.checkpoint.reader import Checkpoint
-
-def anonymous():
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
-
 class Network(nn.Module):
     def __init__(self, count, size):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(count))
 
-table = NameTable("network", "", ("",), keeps_other_names=True)
 with torch.inference_mode():
     small = build(lambda: Network(1, 64), table, Checkpoint.open(sys.argv[3]))
     small.layers[0](torch.ones(1, 64))  # whatever the first use imports
@@ -177,14 +157,11 @@ def sparse_gguf(file, count, size):
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="counts memory as Linux does")
 @pytest.mark.parametrize("write,suffix", [(sparse_fp8, "safetensors"), (sparse_gguf, "gguf")])
-def test_packed_weights_stay_in_their_file(write, suffix, tmp_path):
+def test_packed_weights_stay_in_their_file(write, suffix, tmp_path, measured):
     large, small = tmp_path / f"large.{suffix}", tmp_path / f"small.{suffix}"
     write(large, 9, 8192)
     write(small, 1, 64)
     assert large.stat().st_size > 0.6e9
-    command = [sys.executable, "-c", MEASURE, str(ROOT / "ltx2" / "__init__.py"), str(large), str(small)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    growth, total, kind = done.stdout.split()
+    growth, total, kind = measured(MEASURE, large, small)
     assert (int(total), kind) == (0, "PackedLinear")
     assert int(growth) <= 0.05 * large.stat().st_size
