@@ -64,16 +64,24 @@ def messages(canvas):
     return re.sub(r"\s+", " ", " ".join(texts))
 
 
+def said(canvas, *parts):
+    """Wait until the messages say all of it: a busy machine takes its time; what they say."""
+    for _ in range(60):
+        if all(part in (text := messages(canvas)) for part in parts):
+            return text
+        canvas.page.wait_for_timeout(250)
+    raise AssertionError(f"{parts} not in {text!r}")
+
+
 def test_a_failed_node_is_explained(canvas, node):
     fail(canvas, node, CURE)
-    text = messages(canvas)
-    assert "The size failed" in text
-    assert "a reference sound must be encoded" in text
-    assert "got no audio_vae: connect it to LTX-2 Apply Guides" in text
+    reason = "a reference sound must be encoded"
+    said(canvas, "The size failed", reason, "got no audio_vae: connect it to LTX-2 Apply Guides")
 
 
 def test_a_message_leads_to_its_node(canvas, node):
     fail(canvas, node, CURE)
+    said(canvas, "The size failed")
     button = canvas.page.get_by_role("button", name="Show node")
     if canvas.look.frontend == "1.35.9":
         assert button.count() == 0, "its messages have no buttons"
@@ -84,10 +92,9 @@ def test_a_message_leads_to_its_node(canvas, node):
 
 def test_a_refused_prompt_is_explained_once(canvas, node):
     refuse(canvas, node, RULE)
-    text = messages(canvas)
+    text = said(canvas, "The size was refused", "frames must be 8n + 1", "got 100 (nearest: 97, 105)")
     assert text.count("The size was refused") == 1
     assert text.count("frames must be 8n + 1") == 1
-    assert "got 100 (nearest: 97, 105)" in text
 
 
 def test_other_nodes_and_other_errors_are_left_to_the_frontend(canvas, node):
@@ -164,7 +171,6 @@ def test_a_panel_speaks_the_language_of_the_user(canvas):
     canvas.page.evaluate(locale, "zh")
     canvas.page.evaluate("() => app.graph.clear()")
     canvas.page.evaluate(ADD, ["LTX2_Canvas", "x"])
-    canvas.page.wait_for_timeout(800)
-    text = canvas.page.locator(".ltx2-canvas").inner_text()
+    panel = canvas.page.locator(".ltx2-canvas", has_text="121 \u5e27")
+    panel.last.wait_for()
     canvas.page.evaluate(locale, "en")
-    assert "121 \u5e27" in text
