@@ -121,22 +121,6 @@ def decode_tiles(
     return _decoded(decode, latent, time, list(product(height, width)), on_step or _ignore)
 
 
-def encode_tiles(
-    encode: Callable[[Tensor], Tensor],
-    pixels: Tensor,
-    tiling: Tiling,
-    compression: Compression,
-    *,
-    on_step: OnStep | None = None,
-) -> Tensor:
-    """`encode_video` for any `encode` that maps (B, channels, 8k + 1, H, W) to (B, C, k + 1, h, w)."""
-
-    def read(time: slice, rows: slice, columns: slice) -> Tensor:
-        return pixels[:, :, time, rows, columns]
-
-    return _encoded(encode, read, tuple(pixels.shape[2:]), tiling, compression, on_step or _ignore)
-
-
 def _encoded_by(vae: VideoVAE, read: Read, size: Size, tiling: Tiling | None, on_step: OnStep) -> Tensor:
     compression = vae.config.compression
     num_latents = 1 + (size[0] - 1) // compression[0]

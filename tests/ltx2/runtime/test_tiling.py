@@ -18,7 +18,7 @@ from ltx2.config.section import parse
 from ltx2.config.video_vae import VideoVAEConfig
 from ltx2.errors import LTX2Error
 from ltx2.networks.video_vae import VideoVAE
-from ltx2.runtime.tiled_vae import decode_tiles, decode_video, encode_tiles, encode_video
+from ltx2.runtime.tiled_vae import decode_tiles, decode_video, encode_video
 from ltx2.runtime.tiling import Tiling, candidates, choose_tiling, decode_pieces, encode_pieces, intervals
 
 COMPRESSION = (8, 32, 32)
@@ -107,6 +107,21 @@ class TestFrameForFrame:
         pixels = torch.rand(1, 3, 36, 160, 192, generator=torch.Generator().manual_seed(8)) * 2 - 1
         tiled = encode_video(vae, pixels, ENCODE_EVERYWHERE)
         torch.testing.assert_close(tiled, vae.encode(pixels), rtol=0, atol=2e-5)
+
+    def test_encode_steps_end_with_all_done(self, golden, name):
+        steps = []
+        tiling = Tiling(frames=(24, 16), height=(96, 64))
+        pixels = torch.zeros(1, 3, 33, 128, 32)
+        encode_video(load(golden(name)), pixels, tiling, on_step=lambda *step: steps.append(step))
+        assert steps == [(done, 6) for done in range(7)]  # three tiles in time, two rows each
+
+    def test_encode_needs_more_overlap(self, golden, name):
+        vae = load(golden(name))
+        with pytest.raises(LTX2Error, match="at least 64 along width; got 32"):
+            encode_video(vae, torch.zeros(1, 3, 9, 64, 256), Tiling(width=(128, 32)))
+        for num_frames in (9, 73):  # streamed, and cut in time
+            with pytest.raises(LTX2Error, match="at least 16 along frames; got 8"):
+                encode_video(vae, torch.zeros(1, 3, num_frames, 64, 64), Tiling(frames=(64, 8)))
 
     def test_encode_and_decode_are_tiled_independently(self, golden, name):
         """Defect 2: a tiling is an argument of one call, so neither direction can read the other's."""
@@ -232,15 +247,6 @@ class TestStreaming:
             )
         )
         assert steps == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
-        steps.clear()
-        encode_tiles(
-            lambda x: x[:, :, ::8, ::32, ::32],
-            torch.zeros(1, 3, 9, 160, 64),
-            ENCODE_EVERYWHERE,
-            COMPRESSION,
-            on_step=lambda *s: steps.append(s),
-        )
-        assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 class TestIntervals:
@@ -285,12 +291,6 @@ class TestRefusals:
     def test_overlap(self, span):
         with pytest.raises(LTX2Error, match="tiles must overlap, by less than their size"):
             Tiling(width=span)
-
-    def test_encode_needs_more_overlap(self):
-        with pytest.raises(LTX2Error, match="at least 64 along width; got 32"):
-            encode_tiles(lambda x: x, torch.zeros(1, 3, 9, 64, 256), Tiling(width=(128, 32)), COMPRESSION)
-        with pytest.raises(LTX2Error, match="at least 16 along frames; got 8"):
-            encode_tiles(lambda x: x, torch.zeros(1, 3, 9, 64, 64), Tiling(frames=(64, 8)), COMPRESSION)
 
 
 class TestChoice:
