@@ -14,7 +14,7 @@ from ..ltx2.runtime.offload.streaming import BLOCKS
 from .host import current
 from .host.networks import borrow, left, place_in_less, weight_bytes
 from .host.out_of_memory import clear_frames, is_of_machine
-from .stages import stage_of
+from .stages import STAGES
 
 ResultT = TypeVar("ResultT")
 _PLACEMENT = "place it in less with LTX-2 Placement ('automatic', or 'streamed from disk')"
@@ -27,7 +27,7 @@ class Computation:
     LTX2Error: what it took, and settings that would help.
 
     Attributes:
-        title: What it is called, as in `stages`.
+        title: What it is called, a key of `STAGES`.
         device: What networks compute on.
         dtype: What they compute in.
         ran_out: Whether it ended for want of memory.
@@ -36,7 +36,7 @@ class Computation:
     def __init__(self, title: str):
         host = current()
         self.title = title
-        self._stage = stage_of(title)
+        self._stage = STAGES[title]
         self._context = ExitStack()
         self._borrowed: tuple[Recipe, ...] = ()
         self._activation_bytes = 0

@@ -43,9 +43,3 @@ STAGES = {
     "encode video": Stage("vae", _ENCODE),
     "encode audio": Stage("vae", _SOUND),
 }
-_OTHERS = Stage("", _ENCODE)
-
-
-def stage_of(title: str) -> Stage:
-    """The stage of a computation; one that is not listed has what helps everywhere."""
-    return STAGES.get(title, _OTHERS)
