@@ -2,6 +2,7 @@
 
 python benchmarks/gpu.py --peer diffusers     # first, if it is installed: what ours is compared with
 python benchmarks/gpu.py                      # ours: a table, a profile, and results/gpu.jsonl
+python benchmarks/gpu.py --only H1 H8         # some goals: a table, and lines where --output says
 
 python benchmarks/gpu.py --tiny               # all of it at tiny size, in seconds, on a CPU
 """
@@ -100,6 +101,11 @@ def peers_of(file: Path, device: str, scale: str) -> dict[tuple[str, str], float
     return {(each["id"], each["what"]): each["ours"] for each in same}
 
 
+def folder_of(output: Path | None, *, is_whole: bool) -> Path | None:
+    """Where JSON lines go; None for nowhere: only a whole run takes the place of another one that nobody names."""
+    return output or (RESULTS if is_whole else None)
+
+
 @torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,7 +115,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", metavar="ID", help="some goals, such as H1 H8")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="the time that all items share")
     parser.add_argument(
-        "--output", type=Path, help="folder of the JSON lines; results beside this script, but not tiny"
+        "--output",
+        type=Path,
+        help="folder of the JSON lines; a whole run that is not tiny has results beside this script",
     )
     given = parser.parse_args(arguments)
     if not (given.tiny or torch.cuda.is_available()):
@@ -118,12 +126,12 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(1)  # two wait for each other where another process has one of the cores
     device = torch.device("cpu") if given.tiny else torch.device("cuda", torch.cuda.current_device())
     bench = Bench(device, Scale(given.tiny), given.release)
-    folder = given.output or (None if given.tiny else RESULTS)
+    folder = folder_of(given.output, is_whole=not (given.tiny or given.only))
     scale = "tiny" if given.tiny else "full"
     where = {**settings(bench.device_name(), str(bench.dtype).removeprefix("torch.")), "scale": scale}
     print(", ".join(f"{name} {value}" for name, value in where.items()))
-    if folder and not given.peer:
-        bench.peers = peers_of(folder / "gpu-diffusers.jsonl", where["device"], scale)
+    if not given.peer:
+        bench.peers = peers_of((given.output or RESULTS) / "gpu-diffusers.jsonl", where["device"], scale)
     items = peer_items(bench) if given.peer else our_items(bench)
     items = [item for item in items if given.only is None or item[0] in given.only]
     records: list[dict[str, Any]] = []

@@ -54,6 +54,13 @@ def test_some_can_be_asked_for(tmp_path):
     assert left_out["skipped"] == "it needs H2, which has not been measured"
 
 
+def test_some_goals_do_not_take_the_place_of_a_whole_run(benchmark_module, tmp_path):
+    gpu = benchmark_module("gpu")
+    assert gpu.folder_of(None, is_whole=True) == gpu.RESULTS
+    assert gpu.folder_of(None, is_whole=False) is None
+    assert gpu.folder_of(tmp_path, is_whole=False) == tmp_path
+
+
 @pytest.fixture(scope="module")
 def bench(benchmark_module):
     """The smallest bench there is."""
