@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..guidance.guidance import AnyGuidance, Guidance, guidance_at
 from ..guidance.plan import plan
+from ..layers.attention import Attention
+from ..layers.attention_backends import BACKENDS
 from .denoiser import Denoiser, Prompts
 
 logger = logging.getLogger("ltx2")
@@ -34,10 +36,11 @@ class Approximation:
     """One way in which a run is not exact.
 
     Attributes:
-        kind: "step_cache", "skip_step", "guidance_interval" or "token_tiling".
+        kind: "step_cache", "skip_step", "guidance_interval", "token_tiling" or "low_bit_attention".
         counts: What is left out, "saved" of all ("of"): predictions, steps or passes. "video" and "audio" are how often
             either modality has its last prediction again (in a cache: would have, if it were for that one alone). Of
-            tiles: the tokens that are seen at once, "most", of all.
+            tiles: the tokens that are seen at once, "most", of all. Of attention: its "layers" that compute in fewer
+            bits than they are given, of all.
         note: Why it cannot help, a key of the warnings; None where it can.
     """
 
@@ -57,6 +60,7 @@ def approximations(denoiser: Denoiser, prompts: Prompts, sigmas: Tensor) -> tupl
         _skip_step(prompts, sigmas, present),
         _guidance_interval(prompts, sigmas, present),
         _token_tiling(denoiser),
+        _low_bit_attention(denoiser),
     )
     return tuple(one for one in found if one is not None)
 
@@ -126,6 +130,13 @@ def _token_tiling(denoiser: Denoiser) -> Approximation | None:
     most = max(len(tile.index) for tile in denoiser.tiles)
     counts = {"most": most, "of": num_tokens, "tiles": len(denoiser.tiles)}
     return Approximation("token_tiling", counts, "few_tokens" if num_tokens <= FEW_TOKENS else None)
+
+
+def _low_bit_attention(denoiser: Denoiser) -> Approximation | None:
+    lossy = [backend.attend for backend in BACKENDS.values() if backend.is_lossy]
+    kernels = [module.kernel for module in denoiser.transformer.modules() if isinstance(module, Attention)]
+    layers = sum(kernel in lossy for kernel in kernels)
+    return Approximation("low_bit_attention", {"layers": layers, "of": len(kernels)}) if layers else None
 
 
 def _terms(

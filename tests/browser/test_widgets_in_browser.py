@@ -239,6 +239,7 @@ def test_a_report_says_what_is_not_exact(canvas, ids):
     lossy = [
         {"kind": "step_cache", "counts": counts, "note": None},
         {"kind": "guidance_interval", "counts": {"saved": 0, "of": 90}, "note": "never"},
+        {"kind": "low_bit_attention", "counts": {"layers": 4, "of": 6}, "note": None},
         {"kind": "of a later release", "counts": {}, "note": "unheard of"},
     ]
     report = {**REPORT, "lossy": lossy}
@@ -246,8 +247,9 @@ def test_a_report_says_what_is_not_exact(canvas, ids):
         "([id, report]) => { app.nodeOutputs = { [id]: { ltx2_report: [report] } } }", [ids["sample"], report]
     )
     cached = "step cache left out 10 of 30 predictions (picture 12, sound -)"
-    text = says(canvas, "report", cached, "guidance left out 0 of 90 passes: a term holds at no step")
-    assert text.count("lossy") == 2
+    attention = "attention in fewer bits in 4 of 6 layers"
+    text = says(canvas, "report", cached, "guidance left out 0 of 90 passes: a term holds at no step", attention)
+    assert text.count("lossy") == 3
     canvas.page.evaluate("() => { app.nodeOutputs = {} }")
 
 

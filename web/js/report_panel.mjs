@@ -5,7 +5,7 @@ import { locatorOf } from "./nodes.mjs"
 
 const HEIGHT = 142
 // What a run may not be exact by, and why that cannot help, as reports name them.
-const LOSSY = ["step_cache", "skip_step", "guidance_interval", "token_tiling"]
+const LOSSY = ["step_cache", "skip_step", "guidance_interval", "token_tiling", "low_bit_attention"]
 const NOTES = ["off", "no_steps", "few_steps", "few_tokens", "never"]
 
 // What a node's last run reported; null before one.

@@ -27,6 +27,7 @@ const ENGLISH = {
     skip_step: "skip_step left out {saved} of {of} steps (picture {video}, sound {audio})",
     guidance_interval: "guidance left out {saved} of {of} passes",
     token_tiling: "{tiles} tiles, {most} of {of} tokens at once", few_tokens: "no tiles are needed",
+    low_bit_attention: "attention in fewer bits in {layers} of {of} layers",
     off: "a threshold is 0", no_steps: "no step is left to it", few_steps: "too few steps for it",
     never: "a term holds at no step",
     select: "Show node", refused: "{title} was refused", failed: "{title} failed",
@@ -57,6 +58,7 @@ const CHINESE = {
     skip_step: "skip_step 省去 {saved}/{of} 步（画面 {video}，声音 {audio}）",
     guidance_interval: "引导省去 {saved}/{of} 次前向",
     token_tiling: "{tiles} 个分块，一次最多 {most}/{of} token", few_tokens: "不需要分块",
+    low_bit_attention: "{layers}/{of} 层注意力以更低位数计算",
     off: "阈值为 0", no_steps: "没有可省的步", few_steps: "步数太少", never: "有一项在任何一步都不起作用",
     select: "显示节点", refused: "“{title}”被拒绝", failed: "“{title}”失败",
 }

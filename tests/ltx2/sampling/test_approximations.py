@@ -7,8 +7,9 @@ import torch
 
 from ltx2.guidance.guidance import FOLLOWING, NEUTRAL, Guidance, GuidanceTable
 from ltx2.latents import Clip, states_of
-from ltx2.sampling.approximations import FEW_STEPS
-from ltx2.sampling.denoiser import Context, Prompts
+from ltx2.layers.attention_backends import AUTOMATIC, BACKENDS, Backend, use_attention
+from ltx2.sampling.approximations import FEW_STEPS, approximations
+from ltx2.sampling.denoiser import Context, Denoiser, Prompts
 from ltx2.sampling.run import run
 from ltx2.sampling.table import SOLVERS
 
@@ -90,3 +91,38 @@ def test_intervals_of_a_table_count_where_its_rows_hold(told):
     table = GuidanceTable(((0.6, FULL), (0.0, replace(FULL, cfg_sigmas=(0.5, 1.0)))))
     (interval,), passes = told(table, FOLLOWING)
     assert (interval.counts["saved"], passes) == (1, 15)
+
+
+@pytest.fixture
+def chosen(network):
+    """`chosen(name)` is the network with this attention, until the test ends."""
+
+    def chosen(name):
+        use_attention(network, name)
+        return network
+
+    yield chosen
+    use_attention(network, AUTOMATIC)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_attention_is_told_where_it_computes_in_fewer_bits(case, chosen, name):
+    prompts = Prompts(Context(case.inputs["video_context"], case.inputs["audio_context"]))
+    denoiser = Denoiser(chosen(name), prompts, states_of(*LATENTS))
+    kinds = [one.kind for one in approximations(denoiser, prompts, SIGMAS)]
+    assert kinds == (["low_bit_attention"] if name == "SageAttention" else [])
+
+
+def test_layers_of_attention_in_fewer_bits_are_counted(told, chosen, monkeypatch):
+    def rounded(query, key, value):
+        return BACKENDS[AUTOMATIC].attend(*(part.bfloat16() for part in (query, key, value))).to(query)
+
+    monkeypatch.setitem(BACKENDS, "rounded", Backend("in bf16", rounded, lambda *_: None, is_lossy=True))
+    network = chosen("rounded")
+    use_attention(network.blocks[0], AUTOMATIC)
+    (attention,), passes = told()
+    assert (attention.kind, attention.note, passes) == ("low_bit_attention", None, 4)
+    each = attention.counts["of"] // len(network.blocks)
+    assert each * len(network.blocks) == attention.counts["of"]
+    assert attention.counts["layers"] == attention.counts["of"] - each
+    assert str(attention) == f"low_bit_attention {attention.counts['layers']} of {attention.counts['of']}"
