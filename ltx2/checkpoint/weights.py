@@ -235,6 +235,9 @@ def _misfits(weight: Weight, shape: tuple[int, ...], shapes: Shapes) -> list[str
             count *= size
         if count not in counts[part]:
             wrong.append(f"{key} {list(shapes[key])}, not of {' or '.join(map(str, counts[part]))} numbers")
+        elif count > 1 and part in format.by_row and shapes[key][0] != count:
+            rows = f"[{count}] or [{count}, 1]"
+            wrong.append(f"{key} {list(shapes[key])}, of blocks or columns and not one number for each row, {rows}")
     return wrong
 
 

@@ -51,12 +51,14 @@ class Format:
         packed_shapes: kept -> the shapes that a file may state for the packed matrix.
         scales: kept -> {part that must be there: how many numbers it may have}.
         may_have: Parts that may be there besides.
+        by_row: Parts whose numbers, where they are several, stand one for each row, along the first axis.
     """
 
     expand: Callable[[Tensor, Parts, Kept, torch.dtype], Tensor]
     packed_shapes: Callable[[Kept], tuple[Shape, ...]]
     scales: Callable[[Kept], Mapping[str, tuple[int, ...]]]
     may_have: tuple[str, ...] = ()
+    by_row: tuple[str, ...] = ()
 
 
 def expand(packed: Tensor, parts: Parts, kept: Kept, dtype: torch.dtype) -> Tensor:
@@ -127,11 +129,11 @@ def _no_scales(_: Kept) -> Mapping[str, tuple[int, ...]]:
     return {}
 
 
-_FLOAT8 = Format(_expand_float, _as_it_is, _row_or_whole, (INPUT_SCALE,))
+_FLOAT8 = Format(_expand_float, _as_it_is, _row_or_whole, (INPUT_SCALE,), by_row=(SCALE,))
 FORMATS: Mapping[str, Format] = {
     "fp8_e4m3": _FLOAT8,
     "fp8_e5m2": _FLOAT8,
-    "int8": Format(_expand_int8, _as_it_is, _row_or_whole, (INPUT_SCALE,)),
+    "int8": Format(_expand_int8, _as_it_is, _row_or_whole, (INPUT_SCALE,), by_row=(SCALE,)),
     "nvfp4": Format(_expand_nvfp4, _nvfp4_shapes, _nvfp4_scales, (INPUT_SCALE,)),
     **{name: Format(_expand_gguf, _as_it_is, _no_scales) for name in GGUF_BLOCKS},
 }

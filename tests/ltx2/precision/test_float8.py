@@ -147,6 +147,15 @@ ONE = torch.ones(())
             "without weight_scale",
         ),
         ({"0.weight": MATRIX, "0.weight_scale": torch.ones(3)}, r"weight_scale \[3\], not of 1 or 16 numbers"),
+        (
+            {"0.weight": MATRIX, "0.weight_scale": torch.ones(4, 4)},
+            r"\[4, 4\], of blocks .* each row, \[16\] or \[16, 1\]",
+        ),
+        (
+            {"0.weight": MATRIX, "0.weight_scale": torch.ones(1, 16)},
+            r"\[1, 16\], of blocks or columns and not one number",
+        ),
+        ({"0.weight": MATRIX, "0.weight_scale_inv": torch.ones(4, 4)}, "1 not known: 0.weight_scale_inv"),
         ({"0.weight": MATRIX, "0.weight_scale": ONE, "0.input_scale": torch.ones(2)}, r"input_scale \[2\], not of 1"),
         ({"0.weight": MATRIX[:8], "0.weight_scale": ONE}, r"0.weight \[8, 32\], not \[16, 32\] as fp8_e4m3"),
         ({"0.weight": MATRIX.float(), "0.weight_scale": ONE}, "F32 with a scale"),
@@ -168,6 +177,15 @@ def test_what_is_wrong_with_scales_is_said(tensors, message):
     tensors = {key: value if isinstance(value, torch.Tensor) else text(value) for key, value in tensors.items()}
     with pytest.raises(ModelFileError, match=message):
         build(lambda: nn.Sequential(nn.Linear(32, 16, bias=False)), TABLE, InMemory(tensors))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (16,), (16, 1)])
+def test_a_scale_is_for_the_matrix_or_for_each_row(shape):
+    scale = torch.rand(shape) + 0.5
+    tensors = InMemory({"0.weight": MATRIX, "0.weight_scale": scale})
+    network = build(lambda: nn.Sequential(nn.Linear(32, 16, bias=False)), TABLE, tensors)
+    rows = scale.flatten().expand(16)
+    torch.testing.assert_close(network(torch.eye(32)).T, MATRIX.float() * rows[:, None], atol=1e-6, rtol=0)
 
 
 def test_a_scale_that_one_layer_lacks(dev, repack):
