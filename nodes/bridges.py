@@ -139,13 +139,16 @@ class EncodePromptForComfyUI(io.ComfyNode):
                 "prompts before the connectors need a ComfyUI whose LTX-2 model runs them; this one is older: use "
                 "LTX-2 Encode Prompt and LTX-2 Conditioning to ComfyUI, or update ComfyUI"
             )
-        with Computation("encode prompt") as computation:
+
+        def made(computation: Computation) -> Any:
             computation.on_step(0, 1)
             room = prompt_bytes(text_encoder.config, text_encoder.connectors, likely_tokens(text), computation.dtype)
             (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
-            made = features(encoder, text, computation.device, computation.dtype)
+            found = features(encoder, text, computation.device, computation.dtype)
             computation.on_step(1, 1)
-        return io.NodeOutput(unprocessed(made, frame_rate))
+            return found
+
+        return io.NodeOutput(unprocessed(Computation.run("encode prompt", made), frame_rate))
 
 
 class ConditioningFromComfyUI(io.ComfyNode):
@@ -180,13 +183,16 @@ class ConditioningFromComfyUI(io.ComfyNode):
         prompt = read(conditioning, text_encoder.connectors)
         if not prompt.needs_connectors:
             return io.NodeOutput(prompt.context(), prompt.frame_rate)
-        with Computation("encode prompt") as computation:
+
+        def connected(computation: Computation) -> Context:
             computation.on_step(0, 1)
             room = prompt_bytes(text_encoder.config, text_encoder.connectors, prompt.video.shape[1], computation.dtype)
             (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
             context = prompt.connected(encoder, computation.device, computation.dtype)
             computation.on_step(1, 1)
-        return io.NodeOutput(context, prompt.frame_rate)
+            return context
+
+        return io.NodeOutput(Computation.run("encode prompt", connected), prompt.frame_rate)
 
 
 class GuiderToComfyUI(io.ComfyNode):

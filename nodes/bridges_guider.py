@@ -94,38 +94,48 @@ class ComfyGuider:
         sigmas = check_sigmas(sigmas)
         video, audio = self._latents({"samples": latent_image, "noise_mask": denoise_mask})
         walk = Walk.of(states_of(video, audio), video, audio)
-        config = self.guider.transformer.config
-        check_duration(config, walk.states)
+        check_duration(self.guider.transformer.config, walk.states)
         check_references(self.guider.transformer.reference_scale, conditions_of(video, audio))
         start_noise = _noise(walk, noise, seed or 0)
-        with Computation("sample") as computation:
-            room = pass_bytes(config, walk.states, computation.dtype, self.guider.prompts)
-            (transformer,) = computation.borrow(self.guider.transformer, activation_bytes=room)
-            denoiser = Denoiser(
-                transformer,
-                self.guider.prompts,
-                walk.states,
-                device=computation.device,
-                dtype=computation.dtype,
-                free_memory=computation.free_bytes,
-                num_steps=len(sigmas) - 1,
-            )
-            warn(approximations(denoiser, self.guider.prompts, sigmas))
-            model = _WalkedModel(self, walk, denoiser, sigmas, computation)
-            options = {"transformer_options": {"sample_sigmas": sigmas}}
+        shown = None if callback is None else _shown(walk, callback)
+        # Samplers may draw from it: where memory runs out and they begin anew, they draw the same.
+        random_state = torch.get_rng_state()
+
+        def walked(computation: Computation) -> tuple[Tensor, Denoiser]:
+            torch.set_rng_state(random_state)
+            model, options = self._model(computation, walk, sigmas), {"sample_sigmas": sigmas}
             flat = sampler.sample(
                 model,
                 sigmas.clone(),  # uni_pc sets the last one
-                {"model_options": options, "seed": seed},
-                None if callback is None else _shown(walk, callback),
-                start_noise,
+                {"model_options": {"transformer_options": options}, "seed": seed},
+                shown,
+                start_noise.clone(),
                 walk.start,
                 None,
                 disable_pbar,
             )
+            return flat, model.denoiser
+
+        flat, denoiser = Computation.run("sample", walked)
         log(approximations(denoiser, self.guider.prompts, sigmas))
         left = walk.left(flat.float().cpu(), float(sigmas[-1]))
         return bridges().nested(tuple(latent for latent in left if latent is not None))
+
+    def _model(self, computation: Computation, walk: Walk, sigmas: Tensor) -> _WalkedModel:
+        """What the sampler of one computation calls, with the transformer ready."""
+        room = pass_bytes(self.guider.transformer.config, walk.states, computation.dtype, self.guider.prompts)
+        (transformer,) = computation.borrow(self.guider.transformer, activation_bytes=room)
+        denoiser = Denoiser(
+            transformer,
+            self.guider.prompts,
+            walk.states,
+            device=computation.device,
+            dtype=computation.dtype,
+            free_memory=computation.free_bytes,
+            num_steps=len(sigmas) - 1,
+        )
+        warn(approximations(denoiser, self.guider.prompts, sigmas))
+        return _WalkedModel(self, walk, denoiser, sigmas, computation)
 
     def _latents(self, latent: Latent) -> tuple[Latent | None, Latent | None]:
         """What is to be sampled as our LATENTs, with the clip's frame rate and conditions."""
@@ -146,14 +156,15 @@ def _everything(latent: Latent) -> Tensor:
 
 
 class _WalkedModel:
-    """What a sampler calls for x0. Its attributes are those that samplers look at."""
+    """What a sampler calls for x0. Its attributes, but for `denoiser`, are those that samplers look at."""
 
     def __init__(self, guider: ComfyGuider, walk: Walk, denoiser: Denoiser, sigmas: Tensor, computation: Computation):
         self.model_patcher = guider.model_patcher
         self.inner_model = guider.model_patcher.model
         self.model_options = guider.model_options
         self.cfg = guider.cfg
-        self._walk, self._denoiser, self._sigmas = walk, denoiser, sigmas
+        self.denoiser = denoiser
+        self._walk, self._sigmas = walk, sigmas
         self._on_step = computation.on_step
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any] | None = None, **_: Any) -> Tensor:
@@ -161,7 +172,7 @@ class _WalkedModel:
         level, steps = float(sigma.flatten()[0]), len(self._sigmas) - 1
         step = step_at(self._sigmas, level)
         self._on_step(step, steps)
-        prediction = self._denoiser(self._walk.seen(self._walk.tokens(x)), level, step)
+        prediction = self.denoiser(self._walk.seen(self._walk.tokens(x)), level, step)
         x0 = self._walk.flat(self._walk.unmasked(prediction.x0)).to(x)
         options = model_options or {}
         # How CFG++ samplers ask for the prediction without guidance.

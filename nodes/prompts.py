@@ -185,13 +185,16 @@ def _seen(text_encoder: TextEncoderRecipe, image: Any) -> Tensor:
     """The picture as the language model reads it (1, tokens, width)."""
     recipe = VisionRecipe.of(text_encoder)
     pixels = picture_pixels(image, recipe.config.image_size)
-    with Computation("look at the image") as computation:
+
+    def seen(computation: Computation) -> Tensor:
         computation.on_step(0, 1)
         room = vision_bytes(recipe.config, computation.dtype)
         (vision,) = computation.borrow(recipe, activation_bytes=room)
         picture = vision(pixels.to(computation.device, computation.dtype)).cpu()
         computation.on_step(1, 1)
-    return picture
+        return picture
+
+    return Computation.run("look at the image", seen)
 
 
 def _enhanced(
@@ -199,7 +202,8 @@ def _enhanced(
 ) -> str:
     told = system_prompt.strip() or (TEXT_SYSTEM_PROMPT if picture is None else IMAGE_SYSTEM_PROMPT)
     question = likely_tokens(told + text, MAX_QUESTION) + (0 if picture is None else picture.shape[1])
-    with Computation("enhance prompt") as computation:
+
+    def enhanced(computation: Computation) -> str:
         computation.on_step(0, sampling.max_tokens)
         room = answer_bytes(text_encoder.config, question, sampling.max_tokens, computation.dtype)
         (encoder,) = computation.borrow(text_encoder, activation_bytes=room)
@@ -213,6 +217,8 @@ def _enhanced(
             picture=picture,
             on_token=computation.on_step,
         )
+
+    return Computation.run("enhance prompt", enhanced)
 
 
 NODES = [EncodePrompt, NegativePrompt, EnhancePrompt]

@@ -24,7 +24,7 @@ from ..recipe import Recipe, TextEncoderRecipe
 
 @dataclass(frozen=True, repr=False)
 class VisionRecipe(Recipe):
-    """The vision tower and the projector in Gemma's `file`."""
+    """The vision tower and the projector in Gemma's `file`, placed as Gemma is."""
 
     kind = "vision tower"
 
@@ -32,9 +32,11 @@ class VisionRecipe(Recipe):
     def of(cls, text_encoder: TextEncoderRecipe) -> VisionRecipe:
         """Of the Gemma that the text encoder has. Raises ModelFileError where that cannot see."""
         file = text_encoder.file
-        return cls(file, read_vision_config(Checkpoint.open(file.path)), text_encoder.release)
+        config = read_vision_config(Checkpoint.open(file.path))
+        return cls(file, config, text_encoder.release, placement=text_encoder.placement)
 
-    def build(self, check: Check = no_check) -> GemmaVision:
+    def build(self, check: Check = no_check, merge_later: str = "") -> GemmaVision:
+        # No LoRA changes it.
         return load_vision(Checkpoint.open(self.file.path), self.config, check)
 
 

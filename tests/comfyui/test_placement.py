@@ -92,3 +92,78 @@ def test_free_ram_is_what_comfyui_knows_and_no_more_than_a_container_has(in_comf
     """)
     assert 2**20 < ours < 2**50
     assert ours < 1.2 * min(theirs, library)
+
+
+WALK = """
+import comfy.samplers
+from dataclasses import replace
+from comfy_extras import nodes_custom_sampler as custom
+checkpoint = next((models / "checkpoints").glob("*dev*"))
+bridges, networks = pack("nodes.bridges"), pack("nodes.host.networks")
+Context, Guider = pack("ltx2.sampling.denoiser").Context, pack("ltx2.sampling.guider").Guider
+Block, Placement = pack("ltx2.networks.transformer.model").Block, pack("ltx2.placement").Placement
+transformer = pack("ltx2.recipe").TransformerRecipe.open(checkpoint)
+config, seeded = transformer.config, torch.Generator().manual_seed(1)
+widths = config.cross_attention_dim, config.audio_cross_attention_dim
+prompt = Context(*(torch.randn(1, 128, width, generator=seeded) for width in widths))
+video, audio = pack("ltx2.latents").empty(pack("ltx2.geometry").Canvas(64, 64, 9, 24.0), 1)
+left, forward = [0], Block.forward
+
+def failing(self, *inputs, **options):
+    if left[0] == 1:
+        left[0] = 0
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    left[0] -= left[0] > 0
+    return forward(self, *inputs, **options)
+
+Block.forward = failing
+
+def result(node, *inputs):
+    output = node.execute(*inputs)
+    return getattr(output, "result", None) or output.args
+
+def walked(sampler, mode, fails_at):
+    left[0] = fails_at
+    placement = mode and Placement(mode)
+    with torch.inference_mode():
+        guider = Guider.of(replace(transformer, placement=placement), prompt)
+        guider, latent = result(bridges.GuiderToComfyUI, guider, video, audio)
+        sampler = comfy.samplers.sampler_object(sampler)
+        sigmas, noise = torch.tensor([1.0, 0.9, 0.6, 0.3, 0.0]), custom.Noise_RandomNoise(7)
+        made = result(custom.SamplerCustomAdvanced, noise, guider, sampler, sigmas, latent)[0]
+    placed = networks.CACHE._residents["transformer"].placed.placement
+    return made["samples"].unbind(), placed and placed.mode
+"""
+
+
+def test_comfyuis_samplers_begin_anew_where_memory_runs_out(in_comfyui):
+    """In the middle of a run, which draws the same noise again."""
+    answer = in_comfyui(
+        WALK
+        + textwrap.dedent("""
+        answer = {}
+        for sampler in ("euler", "euler_ancestral", "dpmpp_2m_sde", "uni_pc", "ddpm"):
+            networks.CACHE.clear()
+            expected, _ = walked(sampler, None, 0)
+            found, mode = walked(sampler, "automatic", 6)
+            same = all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+            answer[sampler] = [same, mode in ("streamed from RAM", "streamed from disk"), left[0]]
+    """)
+    )
+    assert answer == dict.fromkeys(("euler", "euler_ancestral", "dpmpp_2m_sde", "uni_pc", "ddpm"), [True, True, 0])
+
+
+def test_nothing_but_automatic_begins_anew_under_comfyuis_samplers(in_comfyui):
+    answer = in_comfyui(
+        WALK
+        + textwrap.dedent("""
+        answer = {}
+        for mode in (None, "resident", "streamed from RAM"):
+            try:
+                walked("euler", mode, 3)
+            except pack("ltx2.errors").LTX2Error as error:
+                answer[str(mode)] = str(error)
+    """)
+    )
+    assert sorted(answer) == ["None", "resident", "streamed from RAM"]
+    assert all("sample must fit into" in words and "LTX-2 Placement" in words for words in answer.values())

@@ -41,6 +41,7 @@ class Blocks:
 BLOCKS = {
     "transformer": Blocks("blocks", "", ("forward", "text")),
     "text encoder": Blocks("gemma.model.layers", "gemma", ("forward", "next_logits")),
+    "vision tower": Blocks("tower.encoder.layers", "tower.encoder", ("forward",)),
 }
 
 
