@@ -34,7 +34,11 @@ class SetPrecision(io.ComfyNode):
                 sockets.Transformer.Input("transformer", tooltip="The transformer, with or without LoRAs."),
                 io.Combo.Input("precision", options=list(PRECISIONS), default=AS_STORED, tooltip=_TOOLTIP),
             ],
-            outputs=[sockets.Transformer.Output("transformer", display_name="transformer")],
+            outputs=[
+                sockets.Transformer.Output(
+                    "transformer", display_name="transformer", tooltip="The same transformer in this precision."
+                )
+            ],
         )
 
     @classmethod
