@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from .lanes import HostBuffer
 from .layout import BlockLayout, Piece
 from .reading import Reader
+from .staging import Staging
 
 
 class Source(Protocol):
@@ -19,12 +21,19 @@ class Source(Protocol):
     Attributes:
         reads: whether they come from files, into a buffer that is given.
         slot_bytes: of the largest block as it arrives.
-        held_bytes: of RAM that is taken for as long as there is the source.
     """
 
     reads: bool
     slot_bytes: int
-    held_bytes: int
+
+    @property
+    def held_bytes(self) -> int:
+        """Of RAM that is taken while nothing runs."""
+        ...
+
+    def staged(self, *, pinned: bool) -> AbstractContextManager[Sequence[HostBuffer]]:
+        """Buffers to read blocks into where slots are on another device; none where blocks are in RAM."""
+        ...
 
     def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
         """The bytes of a block in RAM: read into `buffer`, or where they are anyway."""
@@ -38,6 +47,10 @@ class Source(Protocol):
         """A tensor of a block that is in its slot."""
         ...
 
+    def let_go(self) -> None:
+        """Give back what the next sweep could do without."""
+        ...
+
     def release(self) -> None:
         """Give back what is held."""
         ...
@@ -47,11 +60,18 @@ class DiskSource:
     """Blocks are read anew for each sweep, and what is to be merged into them is merged in the slot."""
 
     reads = True
-    held_bytes = 0
 
     def __init__(self, layouts: Sequence[BlockLayout]) -> None:
         self._layouts = layouts
         self.slot_bytes = max(layout.num_bytes for layout in layouts)
+        self._staging = Staging(self.slot_bytes)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._staging.held_bytes
+
+    def staged(self, *, pinned: bool) -> AbstractContextManager[Sequence[HostBuffer]]:
+        return self._staging.taken(pinned=pinned)
 
     def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
         reader.fill(self._layouts[number], buffer)
@@ -64,33 +84,43 @@ class DiskSource:
     def view(self, piece: Piece, slot: Tensor) -> Tensor:
         return piece.finished(slot)
 
+    def let_go(self) -> None:
+        staging, self._staging = self._staging, Staging(self.slot_bytes)
+        staging.close()
+
     def release(self) -> None:
-        pass
+        self.let_go()
 
 
 class RamSource:
     """All blocks in RAM, one buffer each, everything merged. It can be `release`d, and must be.
 
     Args:
-        pinned: for copies to a GPU.
+        host_buffer: makes a buffer of so many bytes; raises MemoryError where they cannot be had.
         check: called with (bytes read, bytes in all) before each block, and while it is read; raises to give up.
     """
 
     reads = False
 
-    def __init__(self, layouts: Sequence[BlockLayout], *, pinned: bool, check: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        layouts: Sequence[BlockLayout],
+        *,
+        host_buffer: Callable[[int], HostBuffer],
+        check: Callable[[int, int], None],
+    ) -> None:
         self.slot_bytes = max(layout.kept_bytes for layout in layouts)
-        self.held_bytes = sum(layout.kept_bytes for layout in layouts)
+        num_bytes = sum(layout.kept_bytes for layout in layouts)
         self._buffers: list[HostBuffer] = []
         done = 0
         scratch = HostBuffer(max(layout.num_bytes for layout in layouts), pinned=False)
         try:
-            with torch.no_grad(), Reader(lambda: check(done, self.held_bytes)) as reader:
+            with torch.no_grad(), Reader(lambda: check(done, num_bytes)) as reader:
                 for layout in layouts:
                     reader.fill(layout, scratch.bytes)
                     for finish in layout.finishes:
                         finish(scratch.bytes)
-                    self._buffers.append(HostBuffer(layout.kept_bytes, pinned=pinned))
+                    self._buffers.append(host_buffer(layout.kept_bytes))
                     for place in layout.places:
                         place.piece.kept(self._buffers[-1].bytes).copy_(place.piece.finished(scratch.bytes))
                     done += layout.kept_bytes
@@ -100,6 +130,13 @@ class RamSource:
         finally:
             scratch.release()
 
+    @property
+    def held_bytes(self) -> int:
+        return sum(buffer.bytes.nbytes for buffer in self._buffers)
+
+    def staged(self, *, pinned: bool) -> AbstractContextManager[Sequence[HostBuffer]]:
+        return nullcontext(())
+
     def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
         return self._buffers[number].bytes
 
@@ -108,6 +145,9 @@ class RamSource:
 
     def view(self, piece: Piece, slot: Tensor) -> Tensor:
         return piece.kept(slot)
+
+    def let_go(self) -> None:
+        pass
 
     def release(self) -> None:
         for buffer in self._buffers:

@@ -60,7 +60,6 @@ class Streaming:
     Attributes:
         rest: All of the network but its blocks, for whoever moves that to the device: the same modules and tensors.
         num_bytes: Of all blocks.
-        held_bytes: Of RAM that is taken until `release`.
 
     Raises:
         ModelFileError: a file cannot be read, or what is to be merged does not fit.
@@ -105,7 +104,6 @@ class Streaming:
             else DiskSource(self._layouts)
         )
         self.num_bytes = sum(layout.kept_bytes for layout in self._layouts)
-        self.held_bytes = self._source.held_bytes
         self.rest = rest_of(network, blocks.path)
         self._is_open = False
         self._sweep: Sweep | None = None
@@ -117,6 +115,11 @@ class Streaming:
         weights = [finish.weight.home.nbytes for layout in self._layouts for finish in layout.finishes]
         room = 2 * max(weights, default=0) if self._source.reads else 0
         return self._count * self._source.slot_bytes + room
+
+    @property
+    def held_bytes(self) -> int:
+        """Of RAM that is taken while the network does not run, until `release`."""
+        return self._source.held_bytes
 
     def release(self) -> None:
         """Take the streaming off, and give back RAM and pins. May be called again."""
@@ -140,6 +143,9 @@ class Streaming:
         try:
             self._sweep = self._new_sweep()
             yield
+        except BaseException:
+            self._source.let_go()
+            raise
         finally:
             self._is_open = False
             self._close()

@@ -1,6 +1,6 @@
 """One sweep through the blocks of a network: a thread brings them in order, each as soon as a slot is free.
 
-Nothing of it outlives the sweep: not the thread, nor slots, nor open files.
+Nothing of it outlives the sweep: not the thread, nor slots, nor open files. What blocks pass through is the source's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -21,7 +22,6 @@ from .sources import Source
 
 _LOOK_SECONDS = 0.1  # between two looks at whether the user has cancelled
 _PATIENCE_SECONDS = 120.0  # without a single byte
-_NUM_STAGING = 2  # one is read into while the other is copied from
 
 
 class _Stopped(Exception):
@@ -122,22 +122,18 @@ class Sweep:
 
     def _bring(self) -> None:
         """The thread: block after block into a free slot, until the last one or `close`."""
-        staging: list[HostBuffer] = []
         try:
-            with torch.no_grad(), self._lane.working(), Reader(self._go_on) as reader:
-                if self._source.reads and not self._lane.reads_into_slots:
-                    staging += [self._staging() for _ in range(_NUM_STAGING)]
-                self._bring_all(reader, staging)
+            with torch.no_grad(), self._lane.working(), Reader(self._go_on) as reader, self._staged() as staging:
+                try:
+                    self._bring_all(reader, staging)
+                finally:  # copies from what the next sweep reads into are done
+                    self._lane.finish()
         except _Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - raised where blocks are awaited
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
-        finally:
-            self._lane.finish()
-            for buffer in staging:
-                buffer.release()
 
     def _bring_all(self, reader: Reader, staging: Sequence[HostBuffer]) -> None:
         copied: list[Moment] = [None] * len(staging)
@@ -159,8 +155,8 @@ class Sweep:
                 self._arrived.append((number, slot, self._lane.arrived()))
                 self._changed.notify_all()
 
-    def _staging(self) -> HostBuffer:
-        return HostBuffer(self._source.slot_bytes, pinned=self._lane.is_pinned)
+    def _staged(self) -> AbstractContextManager[Sequence[HostBuffer]]:
+        return nullcontext(()) if self._lane.reads_into_slots else self._source.staged(pinned=self._lane.is_pinned)
 
     def _free_slot(self) -> Tensor:
         with self._changed:

@@ -121,6 +121,73 @@ def test_a_slot_is_written_to_only_after_what_was_computed_with_it(mode, chain, 
     assert lane.finished >= 1
 
 
+@pytest.fixture
+def passing(chain, stream):
+    """(a source on disk with a lane that needs buffers, the buffers that it has read into so far)."""
+    streaming, buffers = stream(DISK, lane=SlowLane()), []
+    host = streaming._source.host
+    streaming._source.host = lambda number, reader, buffer: (buffers.append(buffer), host(number, reader, buffer))[1]
+    return streaming, buffers
+
+
+def test_blocks_on_disk_pass_through_two_buffers_that_are_kept(chain, passing):
+    streaming, buffers = passing
+    x = torch.randn(3, WIDTH)
+    assert streaming.held_bytes == 0
+    plain = chain(x)
+    both = {buffer.data_ptr() for buffer in buffers}
+    assert len(both) == 2
+    assert streaming.held_bytes == 2 * streaming._source.slot_bytes
+    for _ in range(2):
+        assert torch.equal(chain(x), plain)
+        chain.backwards(x)  # ends before the last block, and begins anew
+    assert len(buffers) > 3 * NUM_BLOCKS
+    assert {buffer.data_ptr() for buffer in buffers} == both
+    streaming.release()
+    assert streaming.held_bytes == 0
+
+
+def test_an_end_in_the_middle_gives_the_buffers_back(chain, passing, leaves_nothing):
+    streaming, buffers = passing
+    x = torch.randn(3, WIDTH)
+    plain = chain(x)
+
+    def cancel(number):
+        if number == 3:
+            raise KeyboardInterrupt
+
+    chain.between = cancel
+    with leaves_nothing(), pytest.raises(KeyboardInterrupt):
+        chain(x)
+    assert streaming.held_bytes == 0
+    chain.between = lambda number: None
+    assert torch.equal(chain(x), plain)
+    assert streaming.held_bytes == 2 * streaming._source.slot_bytes
+
+
+def test_a_read_that_hangs_has_its_buffers_for_itself(chain, passing, monkeypatch):
+    monkeypatch.setattr(sweeping, "_PATIENCE_SECONDS", 0.3)
+    streaming, buffers = passing
+    x = torch.randn(3, WIDTH)
+    plain, hang = chain(x), threading.Event()
+    host = streaming._source.host
+    streaming._source.host = lambda *given: (host(*given), hang.wait(20))[0]
+    with pytest.raises(LTX2Error, match="nothing came for 0 s"):
+        chain(x)
+    streaming._source.host, hung = host, len(buffers)
+    monkeypatch.undo()
+    assert torch.equal(chain(x), plain)
+    (hanging,) = (buffer.data_ptr() for buffer in buffers[hung - 1 : hung])
+    assert hanging not in {buffer.data_ptr() for buffer in buffers[hung:]}
+    assert streaming.held_bytes == 2 * streaming._source.slot_bytes
+    hang.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("LTX-2 blocks"):
+            thread.join(5)
+            assert not thread.is_alive()
+    assert streaming.held_bytes == 2 * streaming._source.slot_bytes
+
+
 def test_outside_of_its_calls_blocks_are_those_in_the_file(chain, stream):
     x = torch.randn(3, WIDTH)
     homes = [layer.weight.data_ptr() for layer in chain.layers]
