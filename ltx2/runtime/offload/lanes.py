@@ -68,8 +68,11 @@ class Lane(Protocol):
     The thread that brings blocks calls `working`, `wait`, `copy` and `arrived`; the one that computes calls the others.
     """
 
-    is_pinned: bool  # whether host buffers should be
     reads_into_slots: bool  # whether slots are RAM themselves
+
+    def host_buffer(self, num_bytes: int) -> HostBuffer:
+        """Bytes in RAM to copy from. Raises MemoryError where there are not so many."""
+        ...
 
     def slots(self, count: int, num_bytes: int) -> list[Tensor]:
         """So many buffers (bytes) on the device, which may be written to from now on."""
@@ -107,8 +110,10 @@ class Lane(Protocol):
 class CpuLane:
     """Blocks are read straight into slots, which are RAM."""
 
-    is_pinned = False
     reads_into_slots = True
+
+    def host_buffer(self, num_bytes: int) -> HostBuffer:
+        return HostBuffer(num_bytes, pinned=False)
 
     def slots(self, count: int, num_bytes: int) -> list[Tensor]:
         return [in_ram(num_bytes) for _ in range(count)]
@@ -138,12 +143,14 @@ class CpuLane:
 class CudaLane:
     """A stream of its own, so that copies run beside kernels; events say which waits for which."""
 
-    is_pinned = True
     reads_into_slots = False
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
+
+    def host_buffer(self, num_bytes: int) -> HostBuffer:
+        return HostBuffer(num_bytes, pinned=True)
 
     def slots(self, count: int, num_bytes: int) -> list[Tensor]:
         with torch.inference_mode(False):

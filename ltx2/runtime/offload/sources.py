@@ -12,7 +12,7 @@ from torch import Tensor
 from .lanes import HostBuffer
 from .layout import BlockLayout, Piece
 from .reading import Reader
-from .staging import Staging
+from .staging import MakesBuffer, Staging
 
 
 class Source(Protocol):
@@ -31,7 +31,7 @@ class Source(Protocol):
         """Of RAM that is taken while nothing runs."""
         ...
 
-    def staged(self, *, pinned: bool) -> AbstractContextManager[Sequence[HostBuffer]]:
+    def staged(self, host_buffer: MakesBuffer) -> AbstractContextManager[Sequence[HostBuffer]]:
         """Buffers to read blocks into where slots are on another device; none where blocks are in RAM."""
         ...
 
@@ -70,8 +70,8 @@ class DiskSource:
     def held_bytes(self) -> int:
         return self._staging.held_bytes
 
-    def staged(self, *, pinned: bool) -> AbstractContextManager[Sequence[HostBuffer]]:
-        return self._staging.taken(pinned=pinned)
+    def staged(self, host_buffer: MakesBuffer) -> AbstractContextManager[Sequence[HostBuffer]]:
+        return self._staging.taken(host_buffer)
 
     def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:
         reader.fill(self._layouts[number], buffer)
@@ -106,7 +106,7 @@ class RamSource:
         self,
         layouts: Sequence[BlockLayout],
         *,
-        host_buffer: Callable[[int], HostBuffer],
+        host_buffer: MakesBuffer,
         check: Callable[[int, int], None],
     ) -> None:
         self.slot_bytes = max(layout.kept_bytes for layout in layouts)
@@ -134,7 +134,7 @@ class RamSource:
     def held_bytes(self) -> int:
         return sum(buffer.bytes.nbytes for buffer in self._buffers)
 
-    def staged(self, *, pinned: bool) -> AbstractContextManager[Sequence[HostBuffer]]:
+    def staged(self, host_buffer: MakesBuffer) -> AbstractContextManager[Sequence[HostBuffer]]:
         return nullcontext(())
 
     def host(self, number: int, reader: Reader, buffer: Tensor) -> Tensor:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from .lanes import HostBuffer
+
+#: Gives so many bytes; raises MemoryError where they cannot be had.
+MakesBuffer = Callable[[int], HostBuffer]
 
 _COUNT = 2  # one is read into while the other is copied from
 
@@ -29,13 +32,13 @@ class Staging:
         return sum(buffer.bytes.nbytes for buffer in self._kept)
 
     @contextmanager
-    def taken(self, *, pinned: bool) -> Iterator[Sequence[HostBuffer]]:
+    def taken(self, host_buffer: MakesBuffer) -> Iterator[Sequence[HostBuffer]]:
         """The buffers, for the thread that reads into them. When this ends, no copy from them may be under way."""
         with self._lock:
             buffers, self._kept = self._kept, []
         try:
             while len(buffers) < _COUNT:
-                buffers.append(HostBuffer(self._num_bytes, pinned=pinned))
+                buffers.append(host_buffer(self._num_bytes))
             yield buffers
         finally:
             with self._lock:

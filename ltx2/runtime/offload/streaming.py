@@ -99,7 +99,7 @@ class Streaming:
         self._files = {extent.file: extent for extent in found}.values()
         self._count = min(placement.slots, len(self._layouts))
         self._source: Source = (
-            RamSource(self._layouts, pinned=self._lane.is_pinned, check=on_bytes)
+            RamSource(self._layouts, host_buffer=self._lane.host_buffer, check=on_bytes)
             if placement.mode == RAM
             else DiskSource(self._layouts)
         )

@@ -156,7 +156,7 @@ class Sweep:
                 self._changed.notify_all()
 
     def _staged(self) -> AbstractContextManager[Sequence[HostBuffer]]:
-        return nullcontext(()) if self._lane.reads_into_slots else self._source.staged(pinned=self._lane.is_pinned)
+        return nullcontext(()) if self._lane.reads_into_slots else self._source.staged(self._lane.host_buffer)
 
     def _free_slot(self) -> Tensor:
         with self._changed:
