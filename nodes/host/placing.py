@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from ...ltx2.placement import AUTOMATIC, RESIDENT, Placement
+from ...ltx2.errors import LTX2Error
+from ...ltx2.placement import AUTOMATIC, DISK, RAM, RESIDENT, Placement
 from ...ltx2.recipe import Recipe
 from ...ltx2.runtime.offload.streaming import BLOCKS, Streaming
 from ...ltx2.runtime.placement import LESS, Needs, choose, fits, in_words
 from . import current
+from .out_of_memory import clear_frames, is_of_machine
 
 logger = logging.getLogger("ltx2")
 
@@ -95,20 +98,40 @@ def place(
     if placement.mode == RESIDENT:
         del network
         return Placed(recipe.build(check=check), None, placement, needs)
-    host = current()
-    streaming = Streaming(
-        network,
-        blocks,
-        placement,
-        device,
-        name=recipe.file.path.name,
-        check=host.check_cancelled,
-        on_bytes=check,
-        stack=stack,
-    )
+    streaming, placement = _streamed(recipe, network, placement, needs, device, check)
     # Slots may hold more than a block as it is used: what is merged into it, and what it was before it was cast.
     largest = -(-streaming.slot_bytes // min(placement.slots, needs.num_blocks))
     return Placed(network, streaming, placement, replace(needs, largest=largest))
+
+
+def _streamed(
+    recipe: Recipe, network: Any, placement: Placement, needs: Needs, device: torch.device, check: _Check
+) -> tuple[Streaming, Placement]:
+    """The blocks of `network` streamed, and from where: from disk where RAM runs out and the user lets it."""
+    stream = partial(
+        Streaming,
+        network,
+        BLOCKS[recipe.kind],
+        device=device,
+        name=recipe.file.path.name,
+        check=current().check_cancelled,
+        on_bytes=check,
+        stack=recipe.on_the_way,
+    )
+    try:
+        return stream(placement=placement), placement
+    except (MemoryError, RuntimeError) as error:
+        if placement.mode != RAM or not is_of_machine(error):
+            raise
+        clear_frames(error)
+        if not _decides(recipe):
+            raise LTX2Error(
+                f"'{RAM}' keeps {needs.blocks / 1e9:.1f} GB of blocks in RAM; it ran out while they were brought "
+                f"there: choose '{DISK}', or '{AUTOMATIC}'"
+            ) from error
+    logger.warning("%r: RAM ran out while its blocks were brought there: they are streamed from disk", recipe)
+    placement = replace(placement, mode=DISK)
+    return stream(placement=placement), placement
 
 
 def placement_of(recipe: Recipe) -> Placement | None:

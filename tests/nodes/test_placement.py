@@ -222,3 +222,71 @@ def test_larger_work_moves_an_automatic_network_off_the_device(pack, host, netwo
     networks.borrow(recipe, activation_bytes=1_000_000)
     assert resident_of(networks).placement.mode in (RAM, DISK), "it does not come and go"
     assert networks.left(50_000_000, recipe) == 50_000_000 - resident_of(networks).slot_bytes
+
+
+class ShortOfRam:
+    """A way to the CPU with RAM for so many blocks; `made` are the buffers that it gave."""
+
+    def __init__(self, lanes, enough_for, error):
+        self._lane, self._lanes = lanes.CpuLane(), lanes
+        self._left, self._error, self.made = enough_for, error, []
+
+    def __getattr__(self, name):
+        return getattr(self._lane, name)
+
+    def host_buffer(self, num_bytes):
+        if not self._left:
+            raise self._error
+        self._left -= 1
+        self.made.append(self._lanes.HostBuffer(num_bytes, pinned=False))
+        return self.made[-1]
+
+
+@pytest.fixture
+def short_of_ram(pack, monkeypatch):
+    """`short_of_ram(enough_for, error)`: until the test ends there is RAM for no more blocks than that."""
+    lanes = pack("ltx2.runtime.offload.lanes")
+
+    def short(enough_for, error):
+        lane = ShortOfRam(lanes, enough_for, error)
+        monkeypatch.setitem(lanes.LANES, "cpu", lambda _: lane)
+        return lane
+
+    return short
+
+
+NO_RAM = [
+    MemoryError("40.00 GB of RAM cannot be had: Cannot allocate memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to..."),
+]
+
+
+@pytest.mark.parametrize("ran_out", NO_RAM, ids=lambda ran_out: type(ran_out).__name__)
+def test_automatic_goes_on_from_disk_where_ram_runs_out(pack, sample, networks, short_of_ram, caplog, ran_out):
+    Placement = pack("ltx2.placement").Placement
+    expected = sample(None)
+    lane = short_of_ram(1, ran_out)
+    assert same(sample(Placement(budget=10_000)), expected)
+    assert resident_of(networks).placement.mode == DISK
+    assert resident_of(networks).streaming.held_bytes == 0
+    assert "RAM ran out while its blocks were brought there: they are streamed from disk" in caplog.text
+    assert [buffer.bytes.nbytes for buffer in lane.made] == [0], "what was filled is given back"
+
+
+@pytest.mark.parametrize("ran_out", NO_RAM, ids=lambda ran_out: type(ran_out).__name__)
+def test_who_chose_ram_is_told_what_helps_where_it_runs_out(pack, sample, networks, short_of_ram, error, ran_out):
+    Placement = pack("ltx2.placement").Placement
+    lane = short_of_ram(1, ran_out)
+    with pytest.raises(error, match="keeps 0.0 GB of blocks in RAM; it ran out .*: choose 'streamed from disk', or"):
+        sample(Placement(RAM))
+    assert [buffer.bytes.nbytes for buffer in lane.made] == [0]
+    assert "transformer" not in networks.CACHE._residents
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("LTX-2 blocks")]
+
+
+def test_other_errors_while_ram_is_filled_stay_what_they_are(pack, sample, short_of_ram):
+    Placement = pack("ltx2.placement").Placement
+    lane = short_of_ram(1, RuntimeError("mat1 and mat2"))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        sample(Placement(budget=10_000))
+    assert [buffer.bytes.nbytes for buffer in lane.made] == [0]

@@ -63,6 +63,7 @@ class Streaming:
 
     Raises:
         ModelFileError: a file cannot be read, or what is to be merged does not fit.
+        MemoryError: RAM does not hold the blocks; none of it is taken then.
         LTX2Error: there is no streaming to this kind of device.
     """
 
