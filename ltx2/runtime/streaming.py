@@ -6,6 +6,7 @@ and what layers remember: two frames each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -16,9 +17,9 @@ from ..networks.video_vae.past import Past, Step
 #: A chunk of frames (B, C, n, H, W), alone in a list, so that whoever takes it out holds it alone; whether it is last.
 Chunk = tuple[list[Tensor], bool]
 
-#: (frames of a chunk, pixels of a frame up to which it has so many): 8 of 1920x1088, 2 where time must double at least.
+#: (frames of a chunk, pixels of a frame up to which it has so many): 6 of 1920x1088, 2 where time must double at least.
 #: More than 16 pay only where frames are so small that what calls a layer takes longer than the layer.
-AT_ONCE = ((24, 2**17), *((frames, 2**24 // frames) for frames in range(16, 2, -2)), (2, None))
+AT_ONCE = ((24, 2**17), *((frames, 13 * 2**20 // frames) for frames in range(16, 2, -2)), (2, None))
 
 
 def frames_at_once(height: int, width: int) -> int:
@@ -47,9 +48,21 @@ def slices(clip: Tensor, most: int) -> Iterator[Chunk]:
         yield [part], number == len(parts)
 
 
+def evenly(frames: int, most: int | None, growth: int = 1) -> int:
+    """Frames of each piece of a chunk for a step that gives `growth` times as many, at most `most`.
+
+    As few pieces as can be and all about as long: a short one takes a step nearly as long as a full one.
+    """
+    if most is None:
+        return frames
+    return math.ceil(frames / math.ceil(frames / (most // growth)))
+
+
 def _through(step: Step, chunks: Iterator[Chunk], most: int | None, past: Past) -> Iterator[Chunk]:
     for held, is_last in chunks:
-        pieces = [held.pop()] if most is None else list(held.pop().split(most // step.growth, dim=2))
+        chunk = held.pop()
+        pieces = list(chunk.split(evenly(chunk.shape[2], most, step.growth), dim=2))
+        del chunk
         while pieces:
             past.is_last = is_last and len(pieces) == 1
             given = [step.run(pieces.pop(0), past)]

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from ...config.video_vae import VideoVAEConfig
+from ..streaming import evenly
 from .stored import copied
 
 _KERNEL = 27
@@ -337,9 +338,9 @@ class _Walk:
             self._live = self._live.minus(held)
             return
         layer = self._layers[index]
-        most = frames if self._most is None else self._most // layer.growth
+        size = evenly(frames, self._most, layer.growth)
         while frames:
-            got = min(frames, most)
+            got = min(frames, size)
             frames -= got
             run = layer.run(got, ends and not frames)
             before = self._kept[index]
