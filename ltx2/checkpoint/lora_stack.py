@@ -86,9 +86,18 @@ class LoraStack:
     def leaving(self, prefix: str) -> Transform:
         """The transform that leaves weights whose names begin with `prefix` as they are in the file.
 
-        Whoever uses them does the rest: adds what `merging` says, and then calls `then`.
+        Whoever uses them does the rest: `finish`, or adds what `merging` says on the way, and then calls `then`.
         """
         return lambda name, weight: weight if name.startswith(prefix) else self(name, weight)
+
+    def finish(self, network: nn.Module, prefix: str, check: Check = no_check) -> None:
+        """Do to a built network what `leaving` has left. `check` is called between two weights."""
+        left = [(name, weight) for name, weight in network.named_parameters() if name.startswith(prefix)]
+        for number, (name, weight) in enumerate(left):
+            check(number, len(left))
+            finished = self(name, weight)
+            if finished is not weight:
+                assign(network, name, finished)
 
     def open(self) -> None:
         """Map the files of all its LoRAs, as the first look at a change does."""

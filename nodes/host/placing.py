@@ -96,8 +96,8 @@ def place(
     needs = Needs.of(network, blocks.path, stack, activation_bytes)
     placement = choose(placement, needs, available(device), current().free_ram(), too_much)
     if placement.mode == RESIDENT:
-        del network
-        return Placed(recipe.build(check=check), None, placement, needs)
+        stack.finish(network, f"{blocks.path}.", check)
+        return Placed(network, None, placement, needs)
     streaming, placement = _streamed(recipe, network, placement, needs, device, check)
     # Slots may hold more than a block as it is used: what is merged into it, and what it was before it was cast.
     largest = -(-streaming.slot_bytes // min(placement.slots, needs.num_blocks))

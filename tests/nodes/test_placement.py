@@ -123,6 +123,27 @@ def test_a_budget_counts_what_slots_hold_before_weights_are_cast(pack, sample, n
     assert 0 <= budget - placed.needs.rest - placed.slot_bytes - placed.left(None) < 2
 
 
+@pytest.mark.parametrize("mode", [AUTOMATIC, RESIDENT])
+@pytest.mark.parametrize("precision", ["as stored", "fp8 cast"])
+def test_a_resident_network_is_built_once_and_is_that_of_the_recipe(
+    pack, networks, distilled, tiny_models, monkeypatch, mode, precision
+):
+    (file,) = tiny_models("2.3").glob("loras/*distilled*")
+    recipe = distilled[1]["guider"].transformer.with_lora(file, 0.5).with_precision(precision)
+    expected = recipe.build().state_dict()
+    built, build = [], type(recipe).build
+    monkeypatch.setattr(type(recipe), "build", lambda self, **given: built.append(1) or build(self, **given))
+    placed = replace(recipe, placement=pack("ltx2.placement").Placement(mode))
+    (network,) = networks.borrow(placed)
+    assert built == [1]
+    assert resident_of(networks).placement.mode == RESIDENT
+    found = network.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(found[name].dtype == one.dtype and same([found[name]], [one]) for name, one in expected.items())
+    mapped = replace(recipe, loras=()).build().blocks.state_dict()
+    assert any(not torch.equal(mapped[name].float(), one.float()) for name, one in network.blocks.state_dict().items())
+
+
 def test_loras_are_the_same_and_a_new_strength_makes_a_streamed_network_anew(
     pack, sample, networks, distilled, tiny_models
 ):
@@ -130,13 +151,12 @@ def test_loras_are_the_same_and_a_new_strength_makes_a_streamed_network_anew(
     (file,) = tiny_models("2.3").glob("loras/*distilled*")
     transformer = distilled[1]["guider"].transformer
     found = {}
-    for mode in (None, Placement(DISK), Placement(RAM)):
+    for mode in (None, Placement(DISK), Placement(RAM), Placement(RESIDENT)):
         for strength, kind in ((0.5, "merge"), (1.0, "merge"), (1.0, "runtime"), (0.3, "runtime")):
             loras = transformer.with_lora(file, strength, mode=kind).loras
             found.setdefault((strength, kind), []).append(sample(mode, loras=loras))
     for results in found.values():
-        assert same(results[0], results[1])
-        assert same(results[0], results[2])
+        assert all(same(results[0], other) for other in results[1:])
     assert not same(found[0.5, "merge"][0], found[1.0, "merge"][0])
 
 
