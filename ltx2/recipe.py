@@ -335,7 +335,7 @@ class TextEncoderRecipe(Recipe):
         return _shapes(TextConnectors, self.connectors)
 
     def build(self, check: Check = no_check, merge_later: str = "") -> TextEncoder:
-        # LoRAs change the connectors alone, which are not streamed: nothing is left for later.
+        # LoRAs change the connectors alone, a tenth of it: they are merged at once, and nothing is left for later.
         text, stack = Checkpoint.open(self.file.path), self._stack()
         source = Checkpoint.open(self.checkpoint.path)
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)

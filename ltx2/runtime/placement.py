@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from ..checkpoint.lora_stack import LoraStack
 from ..errors import LTX2Error
-from ..placement import AUTOMATIC, DISK, MIN_SLOTS, RAM, RESIDENT, Placement
+from ..placement import AUTOMATIC, DISK, MAX_SLOTS, MIN_SLOTS, RAM, RESIDENT, Placement
 
 # Of what is free: estimates are within 15 %, and libraries want some workspace of their own.
 _USED_SHARE = 0.85
@@ -33,8 +33,8 @@ class Needs:
     Attributes:
         rest: its weights that are not in blocks, which stay on the device.
         blocks: those of all blocks.
-        largest: the largest block.
-        num_blocks: how many there are.
+        largest: the largest block of the list that needs most to be streamed; one list at a time is.
+        num_blocks: how many there are in that list.
         computing: what is to be computed, at the most.
     """
 
@@ -45,12 +45,12 @@ class Needs:
     computing: int = 0
 
     @classmethod
-    def of(cls, network: nn.Module, path: str, stack: LoraStack, computing: int = 0) -> Needs:
-        """Of a network whose blocks are at `path`, once its weights are as `stack` makes them."""
-        children = network.get_submodule(path)._modules.items()
-        blocks = [_num_bytes(block, f"{path}.{name}.", stack) for name, block in children if block is not None]
-        everything = _num_bytes(network, "", stack)
-        return cls(everything - sum(blocks), sum(blocks), max(blocks), len(blocks), computing)
+    def of(cls, network: nn.Module, paths: Sequence[str], stack: LoraStack, computing: int = 0) -> Needs:
+        """Of a network whose lists of blocks are at `paths`, once its weights are as `stack` makes them."""
+        lists = [_sizes(network, path, stack) for path in paths]
+        blocks = sum(map(sum, lists))
+        most = max(lists, key=lambda one: min(MAX_SLOTS, len(one)) * max(one))
+        return cls(_num_bytes(network, "", stack) - blocks, blocks, max(most), len(most), computing)
 
     def on_device(self, placement: Placement) -> int:
         """What of its weights is on the device at once."""
@@ -142,6 +142,12 @@ def _known(read: Callable[[], int]) -> int | None:
         return read()
     except (OSError, ValueError, StopIteration):
         return None
+
+
+def _sizes(network: nn.Module, path: str, stack: LoraStack) -> list[int]:
+    """Bytes of each block of the list at `path`."""
+    blocks = network.get_submodule(path).named_children()
+    return [_num_bytes(block, f"{path}.{name}.", stack) for name, block in blocks]
 
 
 def _num_bytes(module: nn.Module, prefix: str, stack: LoraStack) -> int:

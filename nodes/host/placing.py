@@ -13,7 +13,7 @@ import torch
 from ...ltx2.errors import LTX2Error
 from ...ltx2.placement import AUTOMATIC, DISK, RAM, RESIDENT, Placement
 from ...ltx2.recipe import Recipe
-from ...ltx2.runtime.offload.streaming import BLOCKS, Streaming
+from ...ltx2.runtime.offload.streaming import BLOCKS, StreamedNetwork
 from ...ltx2.runtime.placement import LESS, Needs, choose, fits, in_words
 from . import current
 from .out_of_memory import clear_frames, is_of_machine
@@ -32,7 +32,7 @@ class Placed:
     """
 
     network: Any
-    streaming: Streaming | None = None
+    streaming: StreamedNetwork | None = None
     placement: Placement | None = None
     needs: Needs | None = None
 
@@ -93,7 +93,7 @@ def place(
         return Placed(recipe.build(check=check))
     blocks, stack = BLOCKS[recipe.kind], recipe.on_the_way
     network = recipe.build(check=check, merge_later=f"{blocks.path}.")
-    needs = Needs.of(network, blocks.path, stack, activation_bytes)
+    needs = Needs.of(network, [each.path for each in blocks.lists], stack, activation_bytes)
     placement = choose(placement, needs, available(device), current().free_ram(), too_much)
     if placement.mode == RESIDENT:
         stack.finish(network, f"{blocks.path}.", check)
@@ -106,10 +106,10 @@ def place(
 
 def _streamed(
     recipe: Recipe, network: Any, placement: Placement, needs: Needs, device: torch.device, check: _Check
-) -> tuple[Streaming, Placement]:
+) -> tuple[StreamedNetwork, Placement]:
     """The blocks of `network` streamed, and from where: from disk where RAM runs out and the user lets it."""
     stream = partial(
-        Streaming,
+        StreamedNetwork,
         network,
         BLOCKS[recipe.kind],
         device=device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,6 +111,24 @@ def test_text_connectors(pack, cache, files, tmp_path):
         assert cache.borrow(recipe) == (encoder,)
         assert equal(encoder, recipe.build())
         assert all(a is b for a, b in zip(encoder.gemma.parameters(), language_model, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["streamed from RAM", "streamed from disk"])
+def test_streamed_text_connectors_are_the_same(pack, cache, files, tmp_path, mode):
+    base = pack("ltx2.recipe").TextEncoderRecipe.open(files["gemma"], files["dev"])
+    width, generator = base.connectors.video_dim, torch.Generator().manual_seed(0)
+    module = "diffusion_model.video_embeddings_connector.transformer_1d_blocks.0.attn1.to_v"
+    down, up = (torch.randn(shape, generator=generator) for shape in ((2, width), (width, 2)))
+    save_file({f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": up}, tmp_path / "connector.safetensors")
+    placement, device = pack("ltx2.placement").Placement(mode), torch.device("cpu")
+    plain = base.build()("rain", device=device)
+    for kind, strength in (("merge", 0.5), ("merge", 1.0), ("runtime", 0.5), ("runtime", 1.0)):
+        recipe = base.with_lora(tmp_path / "connector.safetensors", strength, mode=kind)
+        expected = recipe.build()("rain", device=device)
+        (encoder,) = cache.borrow(replace(recipe, placement=placement))
+        found = encoder("rain", device=device)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+        assert not torch.equal(found[0], plain[0])
 
 
 def test_another_base_file_is_built_anew(pack, cache, base, files):

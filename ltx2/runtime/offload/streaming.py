@@ -30,23 +30,69 @@ class Blocks:
         path: of the list of blocks in the network.
         owner: path of the module whose methods use them.
         calls: those methods.
+        others: further lists of the network, in which nothing runs while something runs in this one.
     """
 
     path: str
     owner: str
     calls: tuple[str, ...]
+    others: tuple[Blocks, ...] = ()
+
+    @property
+    def lists(self) -> tuple[Blocks, ...]:
+        """All lists of the network."""
+        return (self, *self.others)
+
+
+# In 2.3 they are as large as nine layers of Gemma, and have nothing to do before it is through.
+_CONNECTORS = tuple(
+    Blocks(f"connectors.{modality}.blocks", f"connectors.{modality}", ("forward",)) for modality in ("video", "audio")
+)
 
 
 #: By the kind of recipe. Other networks are small.
 BLOCKS = {
     "transformer": Blocks("blocks", "", ("forward", "text")),
-    "text encoder": Blocks("gemma.model.layers", "gemma", ("forward", "next_logits")),
+    "text encoder": Blocks("gemma.model.layers", "gemma", ("forward", "next_logits"), _CONNECTORS),
     "vision tower": Blocks("tower.encoder.layers", "tower.encoder", ("forward",)),
 }
 
 
+class StreamedNetwork:
+    """All lists of blocks of `network`, each streamed; only one at a time has slots.
+
+    Takes, raises and tells what `Streaming` does of each of them.
+    """
+
+    def __init__(
+        self, network: nn.Module, blocks: Blocks, placement: Placement, device: torch.device, **options: Any
+    ) -> None:
+        self._lists: list[Streaming] = []
+        self.rest = network
+        try:
+            for each in blocks.lists:
+                self._lists.append(Streaming(network, each, placement, device, **options))
+                self.rest = rest_of(self.rest, each.path)
+        except BaseException:
+            self.release()
+            raise
+        self.num_bytes = sum(each.num_bytes for each in self._lists)
+
+    @property
+    def slot_bytes(self) -> int:
+        return max(each.slot_bytes for each in self._lists)
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(each.held_bytes for each in self._lists)
+
+    def release(self) -> None:
+        for each in self._lists:
+            each.release()
+
+
 class Streaming:
-    """The blocks of `network` on `device`, a few at a time, whenever its calls run; between them none are there.
+    """A list of blocks of `network` on `device`, a few at a time, whenever its calls run; between them none are there.
 
     The network gives the same results as before. `release` makes it what it was.
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from ltx2 import config
+from ltx2.checkpoint.load import on_meta
 from ltx2.checkpoint.lora_stack import LoraStack
+from ltx2.config.section import parse
+from ltx2.config.text import ConnectorsConfig, GemmaConfig
 from ltx2.errors import LTX2Error
+from ltx2.networks.text.connector import TextConnectors
+from ltx2.networks.text.encoder import TextEncoder
+from ltx2.networks.text.gemma import Gemma3
 from ltx2.placement import AUTOMATIC, DISK, MODES, RAM, RESIDENT, Placement
+from ltx2.runtime.estimates import answer_bytes, prompt_bytes
+from ltx2.runtime.offload.streaming import BLOCKS
 from ltx2.runtime.placement import PRESETS, Needs, choose, fits, free_ram, in_words
 
 GB = 10**9
@@ -43,6 +54,27 @@ def test_presets_bound_what_is_free(name):
     half = replace(LARGE, blocks=int(18.5 * GB), largest=int(0.386 * GB))
     assert choose(placement, half, 80 * GB, 128 * GB).mode == (RESIDENT if name == "24 GB" else RAM)
     assert fits(LARGE, choose(placement, LARGE, None, None), None), "two blocks and a step at 1080p fit the smallest"
+
+
+@pytest.mark.parametrize("release", ["2.0", "2.3"])
+def test_the_text_encoder_fits_the_smallest_preset_for_the_longest_prompt_and_answer(release):
+    """At its released size: its connectors alone are 6.3 GB in 2.3, so they must be streamed as Gemma is."""
+    released = json.loads((Path(config.__file__).parent / "released" / f"{release}.json").read_text())
+    connectors = parse(ConnectorsConfig, released["transformer"], "transformer")
+    gemma, dtype = GemmaConfig(), torch.bfloat16
+    encoder = on_meta(lambda: TextEncoder(None, Gemma3(gemma), TextConnectors(connectors))).to(dtype)
+    paths = [blocks.path for blocks in BLOCKS["text encoder"].lists]
+    for computing in (prompt_bytes(gemma, connectors, 1024, dtype), answer_bytes(gemma, 1500, 2048, dtype)):
+        needs = Needs.of(encoder, paths, LoraStack(), computing)
+        for name, budget in PRESETS.items():
+            placement = choose(Placement(budget=budget), needs, 80 * GB, 128 * GB)
+            assert placement.mode == RAM, f"{name}: 28 GB and more of weights"
+            assert fits(needs, placement, None)
+        streamed = Placement(DISK, budget=PRESETS["8 GB"])
+        slots = 2 * sum(weight.nbytes for weight in encoder.gemma.model.layers[0].parameters())
+        assert needs.on_device(streamed) == needs.rest + slots
+        gemma_alone = Needs.of(encoder, paths[:1], LoraStack(), computing)
+        assert not (fits(gemma_alone, streamed, None) and release == "2.3")
 
 
 def test_what_has_proven_too_much_is_not_taken_again():
@@ -83,9 +115,9 @@ def test_what_a_network_needs_is_counted_as_it_will_be_kept():
     network.head = nn.Linear(4, 4, bias=False)
     network.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(8, 8)])
     network.blocks[0].register_buffer("beside", torch.zeros(3))
-    assert Needs.of(network, "blocks", LoraStack(), 7) == Needs(64, 80 + 12 + 288, 288, 2, 7)
+    assert Needs.of(network, ["blocks"], LoraStack(), 7) == Needs(64, 80 + 12 + 288, 288, 2, 7)
     halved = LoraStack(then=lambda name, weight: weight.half() if name.startswith("blocks.1.") else weight)
-    assert Needs.of(network, "blocks", halved) == Needs(64, 80 + 12 + 144, 144, 2)
+    assert Needs.of(network, ["blocks"], halved) == Needs(64, 80 + 12 + 144, 144, 2)
 
 
 def test_free_ram_is_known_here():
