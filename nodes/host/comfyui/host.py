@@ -124,7 +124,8 @@ class ComfyHost:
         # Where torch has no such class ComfyUI takes every exception for one.
         theirs = management.OOM_EXCEPTION
         found = is_out_of_memory(error) or (theirs is not Exception and isinstance(error, theirs))
-        if found and hasattr(management, "discard_cuda_async_error"):
+        # Older versions ask CUDA for it even where torch has none.
+        if found and torch.cuda.is_available() and hasattr(management, "discard_cuda_async_error"):
             management.discard_cuda_async_error()
         return found
 
