@@ -18,7 +18,7 @@ _LIBRARY = torch.library.Library("ltx2_counting", "DEF")
 _LIBRARY.define("rms_norm(Tensor x, Tensor? weight) -> Tensor")
 _LIBRARY.impl("rms_norm", lambda x, weight: torch.empty_like(x), "Meta")
 
-_PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm", "convolution", "_scaled_mm"))
+_PRODUCTS = frozenset(("mm", "addmm", "_addmm_activation", "bmm", "baddbmm", "convolution", "_scaled_mm"))
 _LAUNCHES_NOTHING = frozenset(
     ("_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach")
 )

@@ -10,6 +10,7 @@ from typing import cast
 import diffusers
 import torch
 from comfyui_ltx2.ltx2.config.transformer import TransformerConfig
+from comfyui_ltx2.ltx2.layers.fused import FUSED, use_operations
 from comfyui_ltx2.ltx2.networks.transformer.inputs import StreamInput
 from comfyui_ltx2.ltx2.networks.transformer.model import Transformer
 from counting import Traffic, flops, machine, peak_bytes, traffic
@@ -54,8 +55,12 @@ def rows() -> Iterator[Row]:
         what = f"{release}, one block, {_words(clip)}"
         yield Row("S3", f"{what}: kernels", "operations", own.operations, other.operations, limit, "ours")
         hidden = clip.num_tokens * 4096 * 2
-        own, other = (one.elementwise_bytes / hidden for one in (own, other))
-        yield Row("S3", f"{what}: bytes moved beside products and attention", "x hidden", own, other, 120, "ours")
+        moved, theirs = (one.elementwise_bytes / hidden for one in (own, other))
+        yield Row("S3", f"{what}: bytes moved beside products and attention", "x hidden", moved, theirs, 120, "ours")
+        own = fused_block(release, clip)
+        yield Row("S3", f"{what}, fused: kernels", "operations", own.operations, other.operations, 70, "ours")
+        moved = own.elementwise_bytes / hidden
+        yield Row("S3", f"{what}, fused: bytes moved", "x hidden", moved, theirs, 40, "ours")
     for release in RELEASES:
         for clip in SMALL_CLIPS:
             own, other = seconds_of(release, clip)
@@ -81,6 +86,17 @@ def of_a_block(release: str, clip: Clip) -> tuple[Traffic, Traffic]:
         deep.operations -= shallow.operations
         deep.elementwise_bytes -= shallow.elementwise_bytes
     return two[0], two[1]
+
+
+def fused_block(release: str, clip: Clip) -> Traffic:
+    """What one block of ours adds where its operations are fused, as on GPUs."""
+    pairs = [on_meta_pair(release, clip, n) for n in (1, 2)]
+    for pair in pairs:
+        use_operations(pair.networks[0], FUSED)
+    shallow, deep = (traffic(pair.calls()[0]) for pair in pairs)
+    deep.operations -= shallow.operations
+    deep.elementwise_bytes -= shallow.elementwise_bytes
+    return deep
 
 
 class Pair:

@@ -43,13 +43,15 @@ def _why_not_on(device: torch.device) -> str | None:
     return None if found else f"there must be a C++ compiler on the CPU ({', '.join(_COMPILERS)}); none is found"
 
 
-def check_compiled(placement: Placement | None, precision: str, lora_modes: Sequence[str]) -> None:
+def check_compiled(placement: Placement | None, precision: str, lora_modes: Sequence[str], *, is_fused: bool) -> None:
     """Raise LTX2Error where blocks of a transformer that is placed and changed so cannot be compiled; says why."""
     reason = None
     if placement is not None and placement.mode != RESIDENT:
         reason = f"stay on the device; got the placement '{placement.mode}': choose '{RESIDENT}'"
     elif precision != AS_STORED:
         reason = f"have their weights as stored; got the precision '{precision}': choose '{AS_STORED}'"
+    elif is_fused:
+        reason = "have plain operations, for compiling fuses them; got fused ones: disable LTX-2 Fused Operations"
     elif "runtime" in lora_modes:
         reason = "have their LoRAs merged; got one of mode runtime: choose merge"
     if reason:

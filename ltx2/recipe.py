@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from .checkpoint.connectors import read_connectors
+from .checkpoint.file_id import FileId
 from .checkpoint.gemma import check_fits, load_gemma, load_tokenizer, read_config
 from .checkpoint.keys import AUDIO_VAE, GEMMA, TEXT, TRANSFORMER, UPSAMPLER, VIDEO_VAE, VOCODER, NameTable
 from .checkpoint.load import Check, audit, build, no_check, on_meta
@@ -38,6 +39,7 @@ from .config.video_vae import VideoVAEConfig
 from .config.vocoder import VocoderConfig
 from .errors import ModelFileError
 from .layers.attention_backends import AUTOMATIC, use_attention
+from .layers.fused import FUSED, use_operations
 from .networks.audio_vae.model import AudioVAE
 from .networks.text.connector import TextConnectors
 from .networks.text.encoder import TextEncoder
@@ -61,21 +63,6 @@ class Lease:
     """
 
     __slots__ = ("__weakref__",)
-
-
-@dataclass(frozen=True)
-class FileId:
-    """A file or folder as it was when it was chosen: a changed file makes another recipe."""
-
-    path: Path
-    stamp: tuple[tuple[str, int, int], ...]
-
-    @classmethod
-    def of(cls, path: str | Path) -> FileId:
-        path = Path(path).resolve()
-        files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
-        stats = [(file.name, file.stat()) for file in files if file.exists()]
-        return cls(path, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
 
 
 @dataclass(frozen=True)
@@ -206,10 +193,12 @@ class TransformerRecipe(_SingleNetwork):
     precision: str = AS_STORED
     attention: str = AUTOMATIC
     is_compiled: bool = False
+    is_fused: bool = False
 
     def __post_init__(self) -> None:
         if self.is_compiled:
-            check_compiled(self.placement, self.precision, [entry.use.mode for entry in self.loras])
+            modes = [entry.use.mode for entry in self.loras]
+            check_compiled(self.placement, self.precision, modes, is_fused=self.is_fused)
 
     @property
     def reference_scale(self) -> tuple[int, int] | None:
@@ -248,6 +237,8 @@ class TransformerRecipe(_SingleNetwork):
     def _finish(self, network: nn.Module) -> None:
         PRECISIONS[self.precision].finish(network)
         use_attention(network, self.attention)
+        if self.is_fused:
+            use_operations(network, FUSED)
         if self.is_compiled:
             compile_blocks(network)
         logger.info("%s: %s", self.file.path.name, in_words(network))

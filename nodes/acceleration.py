@@ -1,4 +1,4 @@
-"""How a transformer's blocks run: with which attention, and compiled or not."""
+"""How a transformer's blocks run: with which attention, compiled or not, and with which operations between products."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ltx2.compilation import check_compiler
 from ..ltx2.layers.attention_backends import AUTOMATIC, BACKENDS, check_backend, in_words
+from ..ltx2.layers.fused import check_fused
 from ..ltx2.recipe import TransformerRecipe
 from . import sockets
 from .host import current
@@ -87,4 +88,40 @@ class CompileBlocks(io.ComfyNode):
         return io.NodeOutput(replace(transformer, is_compiled=enabled))
 
 
-NODES = [SetAttention, CompileBlocks]
+class FuseOperations(io.ComfyNode):
+    """Run norms, modulation, rotation and gates of the transformer as one GPU kernel each: half as many kernels."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return current().schema(
+            node_id="LTX2_FusedOperations",
+            display_name="LTX-2 Fused Operations",
+            category="LTX-2/loaders",
+            description=cls.__doc__,
+            inputs=[
+                sockets.Transformer.Input(
+                    "transformer", tooltip="The transformer, with or without LoRAs, in any precision and placement."
+                ),
+                io.Boolean.Input(
+                    "enabled",
+                    default=True,
+                    tooltip="Off hands on the transformer as it is. On needs a GPU that torch calls cuda, and triton. "
+                    "Equal to rounding. Untested: its kernels ran in Triton's interpreter, on no GPU yet.",
+                ),
+            ],
+            outputs=[
+                sockets.Transformer.Output(
+                    "transformer", display_name="transformer", tooltip="The same transformer, its operations fused."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, transformer: Any, enabled: bool) -> Any:
+        sockets.require(transformer, TransformerRecipe, "transformer", _SOURCE)
+        if enabled:
+            check_fused(current().device(_PART))
+        return io.NodeOutput(replace(transformer, is_fused=enabled))
+
+
+NODES = [SetAttention, CompileBlocks, FuseOperations]

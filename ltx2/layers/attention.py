@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..packages import rearrange
 from .norms import RMSNorm
-from .rope import Rotary, rotate
+from .operations import PLAIN, Operations, Turned
+from .rope import Rotary
 
 #: Queries at a time where there is a bias: no bias over all pairs of tokens is ever in memory.
 _BIASED_QUERIES = 1024
@@ -53,6 +54,7 @@ class Attention(nn.Module):
 
     #: What queries (B, H, T, C) find among keys and values (B, H, S, C). Set from outside: attention_backends.
     kernel: Callable[[Tensor, Tensor, Tensor], Tensor] = staticmethod(F.scaled_dot_product_attention)
+    operations: Operations = PLAIN
 
     def __init__(
         self, dim: int, context_dim: int, *, num_heads: int, head_dim: int, gated: bool = False, eps: float = 1e-6
@@ -90,18 +92,15 @@ class Attention(nn.Module):
         x = x if prepare is None else prepare(x)
         gate = None if self.to_gate is None else self.to_gate(x)
         if memory is not None:
-            return self._out(self._found(self._turned(self.query_norm(self.to_q(x)), rotary), memory, bias), gate)
+            (query,) = self.operations.heads([Turned(self.to_q(x), self.query_norm, rotary)], self.num_heads)
+            return self._out(self._found(query, memory, bias), gate)
         value = self._heads(self.to_v(x))
         x = x if kept is None else x[kept]
         if not len(x):
             return self._out(value, gate)
-        query, key = self.to_q(x), self.to_k(x)
-        # What is made anew takes the place of what it was made of: each of these is as large as all hidden states.
+        several = [Turned(self.to_q(x), self.query_norm, rotary), Turned(self.to_k(x), self.key_norm, rotary)]
         del x
-        query = self.query_norm(query)
-        query = self._turned(query, rotary)
-        key = self.key_norm(key)
-        key = self._turned(key, rotary)
+        query, key = self.operations.heads(several, self.num_heads)
         attended = self._found(query, KeysValues(key, value if kept is None else value[kept]), bias)
         del query, key
         if kept is not None:
@@ -109,12 +108,18 @@ class Attention(nn.Module):
         del value
         return self._out(attended, gate)
 
-    def keys_values(self, context: Tensor, rotary: Rotary | None = None) -> KeysValues:
-        """What queries attend to in a context (B, S, ...)."""
-        return KeysValues(self._turned(self.key_norm(self.to_k(context)), rotary), self._heads(self.to_v(context)))
+    def across(self, x: Tensor, context: Tensor, rotary: Rotary, context_rotary: Rotary) -> Tensor:
+        """Attend from x (B, T, D) to a context (B, S, ...) that has positions of its own."""
+        gate = None if self.to_gate is None else self.to_gate(x)
+        several = [Turned(self.to_q(x), self.query_norm, rotary)]
+        several.append(Turned(self.to_k(context), self.key_norm, context_rotary))
+        query, key = self.operations.heads(several, self.num_heads)
+        return self._out(self._found(query, KeysValues(key, self._heads(self.to_v(context))), None), gate)
 
-    def _turned(self, x: Tensor, rotary: Rotary | None) -> Tensor:
-        return self._heads(x) if rotary is None else rotate(self._heads(x), rotary)
+    def keys_values(self, context: Tensor) -> KeysValues:
+        """What queries attend to in a context (B, S, ...) without positions."""
+        (key,) = self.operations.heads([Turned(self.to_k(context), self.key_norm, None)], self.num_heads)
+        return KeysValues(key, self._heads(self.to_v(context)))
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b t (h c) -> b h t c", h=self.num_heads)
@@ -123,9 +128,7 @@ class Attention(nn.Module):
         return self.kernel(query, *memory) if bias is None else _biased(query, memory, bias)
 
     def _out(self, attended: Tensor, gate: Tensor | None) -> Tensor:
-        if gate is not None:
-            attended = attended * rearrange(2 * torch.sigmoid(gate), "b t h -> b h t 1")
-        return self.to_out(rearrange(attended, "b h t c -> b t (h c)"))
+        return self.to_out(self.operations.joined(attended, gate))
 
 
 def _biased(query: Tensor, memory: KeysValues, bias: AttentionBias) -> Tensor:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .operations import PLAIN, Operations
+
 #: Tokens at a time: their hidden states, four times as wide, would else be most of what a forward call holds.
 FEED_ROWS = 8192
 
 
 class FeedForward(nn.Module):
     """linear_out(gelu_tanh(linear_in(x)))."""
+
+    operations: Operations = PLAIN
 
     def __init__(self, dim: int, *, bias: bool = True) -> None:
         super().__init__()
@@ -24,4 +28,4 @@ class FeedForward(nn.Module):
         return torch.cat([self._fed(part) for part in rows.split(FEED_ROWS)]).view_as(x)
 
     def _fed(self, x: Tensor) -> Tensor:
-        return self.linear_out(torch.ops.aten.gelu_(self.linear_in(x), approximate="tanh"))
+        return self.linear_out(self.operations.activated(self.linear_in, x))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,17 @@ class Levels:
     def scaled(self, factor: float) -> Levels:
         """The same tokens at `factor` times these levels: masks become timesteps when sigma is known."""
         return Levels(self.values * factor, self.spans)
+
+    @cached_property
+    def index(self) -> Tensor | None:
+        """The row number of each of the (B T) tokens, int32; None where one level holds for all."""
+        if self.spans is None:
+            return None
+        rows = [
+            row.int() if isinstance(row, Tensor) else torch.full((span.stop - span.start,), row, dtype=torch.int32)
+            for span, row in self.spans
+        ]
+        return torch.cat([row.to(self.values.device) for row in rows])
 
     def by_pass(self, x: Tensor) -> Tensor:
         """x (P B, T, D), whose tokens recur P times, as (P, B T, D)."""

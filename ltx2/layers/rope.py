@@ -68,7 +68,8 @@ def rotary_table(
     angles = rearrange(grid[:, None] * (2 * fractions - 1)[:, :, None, :], "b t f a -> b t (f a)")
     padding = dim // 2 - angles.shape[-1]
     # Padding angles of zero gives cos 1 and sin 0: those pairs do not turn.
-    angles = rearrange(F.pad(angles, (padding, 0)), "b t (h p) -> b h t p", h=num_heads)
+    # Stored token by token, as queries and keys are.
+    angles = rearrange(F.pad(angles, (padding, 0)).contiguous(), "b t (h p) -> b h t p", h=num_heads)
     return Rotary(angles.cos(), angles.sin(), interleaved)
 
 

@@ -37,7 +37,7 @@ LIBRARY = {
 }
 DEPENDENCIES = {"torch", "safetensors", "transformers", "tokenizers", "einops", "av", "numpy", "PIL"}
 # ComfyUI depends on the first, the client's progress on the second; what misses one says what to do.
-OPTIONAL = {"gguf", "sentencepiece", "websockets"}
+OPTIONAL = {"gguf", "sentencepiece", "triton", "websockets"}
 COMFYUI = {
     "comfy",
     "comfy_api",

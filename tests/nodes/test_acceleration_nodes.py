@@ -28,8 +28,10 @@ def compiled(nodes):
 
 
 def test_they_say_what_their_choices_are(nodes, pack):
-    attention, compiled = (node.GET_SCHEMA() for node in nodes.NODES)
-    assert (attention.node_id, compiled.node_id) == ("LTX2_Attention", "LTX2_Compile")
+    attention, *others = (node.GET_SCHEMA() for node in nodes.NODES)
+    assert [each.node_id for each in (attention, *others)] == [
+        *("LTX2_Attention", "LTX2_Compile", "LTX2_FusedOperations")
+    ]
     _, choice = attention.inputs
     assert choice.options == list(pack("ltx2.layers.attention_backends").BACKENDS)
     assert all(name in choice.tooltip for name in choice.options)
@@ -79,5 +81,21 @@ def test_what_cannot_be_compiled_is_refused_in_whatever_order(pack, compiled, re
     assert compiled(replace(recipe, placement=placement.Placement(placement.RESIDENT)), True).is_compiled
     with pytest.raises(error, match="got the precision 'fp8 cast': choose 'as stored'"):
         compiled(recipe.with_precision("fp8 cast"), True)
+    with pytest.raises(error, match="got fused ones: disable LTX-2 Fused Operations"):
+        compiled(replace(recipe, is_fused=True), True)
     with pytest.raises(error, match="transformer must come from an LTX-2 loader"):
         compiled(3, True)
+
+
+def test_fused_operations_are_another_recipe_and_need_a_gpu(pack, nodes, recipe, error):
+    fuse = nodes.FuseOperations.execute
+    with pytest.raises(error, match="operations cannot be fused: they run on GPUs .* this is cpu"):
+        fuse(recipe, True)
+    fused = pack("ltx2.layers.fused")
+    chosen = replace(recipe, is_fused=True)
+    assert chosen != recipe
+    assert fuse(chosen, False).args[0] == recipe
+    taken = {module.operations for module in chosen.build().modules() if hasattr(module, "operations")}
+    assert taken == {fused.FUSED}
+    with pytest.raises(error, match="transformer must come from an LTX-2 loader"):
+        fuse(3, True)

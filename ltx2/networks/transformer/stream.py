@@ -13,9 +13,13 @@ from torch import Tensor, nn
 from ...config.transformer import StreamConfig, TransformerConfig
 from ...layers.attention import Attention, AttentionBias, KeysValues
 from ...layers.feed_forward import FeedForward
-from ...layers.modulation import Levels, add_gated, modulate
+from ...layers.modulation import Levels
 from ...layers.norms import rms_norm
+from ...layers.operations import PLAIN, Incoming, Operations, Place, Rows
 from ...layers.rope import Rotary
+
+#: Where a branch's rows have what.
+_PLACE, _GATE = Place(shift=0, scale=1), 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,8 @@ class StreamConditions:
 class Stream(nn.Module):
     """The part of a block that sees one modality and its text."""
 
+    operations: Operations = PLAIN
+
     def __init__(self, config: TransformerConfig, stream: StreamConfig) -> None:
         super().__init__()
         width = stream.width
@@ -61,40 +67,47 @@ class Stream(nn.Module):
 
     def attend(self, x: Tensor, given: StreamConditions, kept: Tensor | None) -> Tensor:
         """Self-attention. `kept`: the rows that it is not left out of; None for all."""
-        shift, factor, gate = self._rows(given, 0)
+        rows = self._rows(given, 0)
         update = self.self_attention(
             x,
             rotary=given.rotary,
             bias=given.attention_bias,
             kept=kept,
-            prepare=lambda x: modulate(rms_norm(x, self.eps), shift, factor, given.levels),
+            prepare=lambda x: self._modulated(x, rows, given),
         )
-        return add_gated(x, update, gate, given.levels)
+        return self.operations.added(x, update, rows, _GATE, given.levels)
 
     def text(self, context: Tensor, prompt_rows: Tensor | None) -> KeysValues:
         """Keys and values of the text: made once for all passes that read it."""
         if self.prompt_table is not None:
             table = self.prompt_table.to(context)
-            rows = table[None] if prompt_rows is None else prompt_rows + table
-            context = torch.addcmul(rows[:, :1], context, 1 + rows[:, 1:])
+            if prompt_rows is None:
+                context = torch.addcmul(table[_PLACE.shift], context, 1 + table[_PLACE.scale])
+            else:
+                context = self.operations.shifted(context, self.operations.rows(prompt_rows, table), _PLACE)
         return self.text_attention.keys_values(context)
 
     def read(self, x: Tensor, given: StreamConditions, text: KeysValues) -> Tensor:
         """Text attention."""
         if self.prompt_table is None:
             return x + self.text_attention(rms_norm(x, self.eps), text)
-        shift, factor, gate = self._rows(given, 6)
-        query = modulate(rms_norm(x, self.eps), shift, factor, given.levels)
-        return add_gated(x, self.text_attention(query, text), gate, given.levels)
+        rows = self._rows(given, 6)
+        update = self.text_attention(self._modulated(x, rows, given), text)
+        return self.operations.added(x, update, rows, _GATE, given.levels)
 
-    def feed(self, x: Tensor, given: StreamConditions) -> Tensor:
-        """The feed-forward network."""
-        shift, factor, gate = self._rows(given, 3)
-        hidden = modulate(rms_norm(x, self.eps), shift, factor, given.levels)
-        return add_gated(x, self.feed_forward(hidden), gate, given.levels)
+    def feed(self, x: Tensor, given: StreamConditions, incoming: Incoming | None = None) -> Tensor:
+        """The feed-forward network; what comes in from the other modality is added first."""
+        rows = self._rows(given, 3)
+        if incoming is None:
+            hidden = self._modulated(x, rows, given)
+        else:
+            x, hidden = self.operations.added_modulated(x, incoming, rows, _PLACE, given.levels, self.eps)
+        return self.operations.added(x, self.feed_forward(hidden), rows, _GATE, given.levels)
 
-    def _rows(self, given: StreamConditions, first: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(shift, factor, gate) of a branch (U, D); the factor is 1 + scale."""
+    def _rows(self, given: StreamConditions, first: int) -> Rows:
+        """(shift, scale, gate) of a branch."""
         rows = slice(first, first + 3)
-        shift, scale, gate = (given.rows[:, rows] + self.table[rows].to(given.rows)).unbind(1)
-        return shift, 1 + scale, gate
+        return self.operations.rows(given.rows[:, rows], self.table[rows].to(given.rows))
+
+    def _modulated(self, x: Tensor, rows: Rows, given: StreamConditions) -> Tensor:
+        return self.operations.modulated(x, rows, [_PLACE], given.levels, self.eps)[0]
