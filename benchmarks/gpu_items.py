@@ -17,6 +17,8 @@ from comfyui_ltx2.ltx2.guidance.guidance import NEUTRAL, Guidance
 from comfyui_ltx2.ltx2.guidance.presets import PRESETS
 from comfyui_ltx2.ltx2.latents import empty, latents_of, states_of
 from comfyui_ltx2.ltx2.layers.attention_backends import BACKENDS
+from comfyui_ltx2.ltx2.layers.fused import FUSED, check_fused, use_operations
+from comfyui_ltx2.ltx2.layers.operations import PLAIN
 from comfyui_ltx2.ltx2.networks.text.connector import TextConnectors
 from comfyui_ltx2.ltx2.networks.text.encoder import encode_prompt
 from comfyui_ltx2.ltx2.networks.text.gemma import Gemma3
@@ -219,6 +221,26 @@ class Items:
             for latents, stage in stages
         )
         yield _row(self.bench, "H6", f"distilled, 8 + 3 steps, {width}x{height}x121", "s", taken / 1e3, goal)
+
+    def fused(self) -> Iterator[Row]:
+        """The same transformer with fused operations, then plain again."""
+        check_fused(self.bench.device)
+        step = self.sampling.step(768, 512)
+        plain, before = step.velocity().double(), self.bench.milliseconds(step, rounds=3)
+        use_operations(self.sampling.transformer, FUSED)
+        milliseconds = self.bench.milliseconds(step, rounds=3)
+        off = float((step.velocity().double() - plain).abs().max() / plain.std())
+        use_operations(self.sampling.transformer, PLAIN)
+        yield Row(
+            "H2",
+            "one forward, 768x512x121, fused operations; peer: plain ones",
+            "ms",
+            milliseconds,
+            before,
+            None,
+            "ratio",
+        )
+        yield Row("H2", "the same: largest difference of velocities, by their deviation", "", off, None, None, "ours")
 
     def fp8(self) -> Iterator[Row]:
         """From here on the transformer is one of fp8."""

@@ -17,6 +17,8 @@ from typing import Any
 # MKL's exp differs in the last bit from processor to processor, and timesteps multiply it by 1000. The fixtures were
 # made on its common code path; with this setting, which MKL reads when it starts, every processor takes that path.
 os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+# Triton runs its kernels as Python, without a GPU, where it is told so before anything imports it.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

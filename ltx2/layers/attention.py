@@ -83,7 +83,7 @@ class Attention(nn.Module):
         """Attend from x (B, T, D) to `memory`, or to x itself.
 
         Args:
-            rotary: turns the queries, and x's own keys.
+            rotary: turns queries and keys (self-attention only).
             bias: added to the logits (self-attention only).
             kept: the rows of the batch that attend; in the others the values pass through in place of the attention
                 over them (self-attention only). The gate and `to_out` still apply. None for all.
@@ -92,8 +92,7 @@ class Attention(nn.Module):
         x = x if prepare is None else prepare(x)
         gate = None if self.to_gate is None else self.to_gate(x)
         if memory is not None:
-            (query,) = self.operations.heads([Turned(self.to_q(x), self.query_norm, rotary)], self.num_heads)
-            return self._out(self._found(query, memory, bias), gate)
+            return self._out(self._found(self._heads(self.query_norm(self.to_q(x))), memory, bias), gate)
         value = self._heads(self.to_v(x))
         x = x if kept is None else x[kept]
         if not len(x):
@@ -113,13 +112,16 @@ class Attention(nn.Module):
         gate = None if self.to_gate is None else self.to_gate(x)
         several = [Turned(self.to_q(x), self.query_norm, rotary)]
         several.append(Turned(self.to_k(context), self.key_norm, context_rotary))
+        value = self._heads(self.to_v(context))
+        del x, context
         query, key = self.operations.heads(several, self.num_heads)
-        return self._out(self._found(query, KeysValues(key, self._heads(self.to_v(context))), None), gate)
+        attended = self._found(query, KeysValues(key, value), None)
+        del query, key, value
+        return self._out(attended, gate)
 
     def keys_values(self, context: Tensor) -> KeysValues:
         """What queries attend to in a context (B, S, ...) without positions."""
-        (key,) = self.operations.heads([Turned(self.to_k(context), self.key_norm, None)], self.num_heads)
-        return KeysValues(key, self._heads(self.to_v(context)))
+        return KeysValues(self._heads(self.key_norm(self.to_k(context))), self._heads(self.to_v(context)))
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b t (h c) -> b h t c", h=self.num_heads)
@@ -128,7 +130,8 @@ class Attention(nn.Module):
         return self.kernel(query, *memory) if bias is None else _biased(query, memory, bias)
 
     def _out(self, attended: Tensor, gate: Tensor | None) -> Tensor:
-        return self.to_out(self.operations.joined(attended, gate))
+        attended = self.operations.joined(attended, gate)
+        return self.to_out(attended)
 
 
 def _biased(query: Tensor, memory: KeysValues, bias: AttentionBias) -> Tensor:

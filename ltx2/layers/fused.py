@@ -70,7 +70,7 @@ class Fused:
         self, x: Tensor, incoming: Incoming, rows: Rows, place: Place, levels: Levels, eps: float
     ) -> tuple[Tensor, Tensor]:
         if len(incoming.gate.given) > 1:  # one a clip, not one a level
-            x, incoming = torch.addcmul(x, incoming.update, incoming.gate.given + incoming.gate.table), None
+            x, incoming = torch.addcmul(x, incoming.update, incoming.gate.sums), None
             return x, self.modulated(x, rows, [place], levels, eps)[0]
         gates = [incoming.gate.given[:, 0], incoming.gate.table[0]]
         parts = _parts(rows, [place])
@@ -86,7 +86,8 @@ class Fused:
 
     def heads(self, several: list[Turned], num_heads: int) -> list[Tensor]:
         rotaries = [one.rotary for one in several if one.rotary is not None]
-        if len(rotaries) < len(several):
+        # A host may change a norm's weight on its way.
+        if len(rotaries) < len(several) or any(getattr(one.norm, "weight_function", None) for one in several):
             return PLAIN.heads(several, num_heads)
         weights = [one.norm.weight.to(one.x) for one in several]
         tables = [[rotary.cos for rotary in rotaries], [rotary.sin for rotary in rotaries]]
@@ -99,9 +100,11 @@ class Fused:
         return PLAIN.joined(attended, gate) if gate is None else _ops().join(attended, gate.contiguous())
 
     def activated(self, linear: nn.Linear, x: Tensor) -> Tensor:
-        if not _is_plain(linear) or not _product_ends_in_gelu(x.device, x.dtype):
+        if not _is_product(linear) or not _product_ends_in_gelu(x.device, x.dtype):
             return PLAIN.activated(linear, x)
-        found = torch._addmm_activation(linear.bias, x.flatten(0, -2), linear.weight.t(), use_gelu=True)
+        own: Any = linear
+        weight, bias = (own.weight, own.bias) if type(linear) is nn.Linear else own.weight_and_bias(x)
+        found = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
         return found.view(*x.shape[:-1], -1)
 
 
@@ -117,11 +120,11 @@ def _parts(rows: Rows, places: Sequence[Place]) -> list[Tensor]:
     return [part[..., n, :] for place in places for part in (rows.given, rows.table) for n in place]
 
 
-def _is_plain(linear: nn.Linear) -> bool:
-    """Whether a call is its product and nothing else: weights may be packed, changed by LoRAs, or cast on the way."""
-    if type(linear) is not nn.Linear or linear.bias is None:
+def _is_product(linear: nn.Module) -> bool:
+    """Whether a call is a product and nothing else: LoRAs may stand beside it, or it multiplies in fp8."""
+    if linear.bias is None or linear._forward_hooks or linear._forward_pre_hooks:
         return False
-    return not (linear._forward_hooks or linear._forward_pre_hooks)
+    return getattr(linear, "is_product", type(linear) is nn.Linear)
 
 
 @cache

@@ -75,25 +75,15 @@ def _spans(index: Tensor) -> tuple[tuple[slice, int | Tensor], ...]:
     return tuple((slice(start, min(start + _CHUNK, len(index))), index[start : start + _CHUNK]) for start in starts)
 
 
-def modulate(x: Tensor, shift: Tensor, factor: Tensor, levels: Levels) -> Tensor:
-    """x * factor + shift for x (B, T, D), with shift and factor (U, D) chosen by each token's level."""
+def add_scaled(base: Tensor, x: Tensor, factor: Tensor, levels: Levels) -> Tensor:
+    """base + factor * x for x (B, T, D); rows (U, D) go by each token's level: `factor` is such, and `base` may be."""
     if levels.spans is None:
-        return torch.addcmul(shift, x, factor)
+        return torch.addcmul(base, x, factor)
     out = torch.empty_like(x)
-    tokens, flat = levels.by_pass(x), levels.by_pass(out)
+    tokens, flat, is_row = levels.by_pass(x), levels.by_pass(out), base.dim() < x.dim()
     for span, row in levels.spans:
-        torch.addcmul(shift[row], tokens[:, span], factor[row], out=flat[:, span])
-    return out
-
-
-def add_gated(x: Tensor, update: Tensor, gate: Tensor, levels: Levels) -> Tensor:
-    """x + gate * update for x (B, T, D), with gate (U, D) chosen by each token's level."""
-    if levels.spans is None:
-        return torch.addcmul(x, update, gate)
-    out = torch.empty_like(x)
-    tokens, updates, flat = levels.by_pass(x), levels.by_pass(update), levels.by_pass(out)
-    for span, row in levels.spans:
-        torch.addcmul(tokens[:, span], updates[:, span], gate[row], out=flat[:, span])
+        first = base[row] if is_row else levels.by_pass(base)[:, span]
+        torch.addcmul(first, tokens[:, span], factor[row], out=flat[:, span])
     return out
 
 

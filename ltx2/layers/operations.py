@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..packages import rearrange
-from .modulation import Levels, add_gated, modulate
+from .modulation import Levels, add_scaled
 from .norms import RMSNorm, rms_norm
 from .rope import Rotary, rotate
 
@@ -24,6 +24,10 @@ class Rows(NamedTuple):
 
     given: Tensor
     table: Tensor | None
+
+    @property
+    def sums(self) -> Tensor:
+        return self.given if self.table is None else self.given + self.table
 
 
 class Place(NamedTuple):
@@ -41,7 +45,7 @@ class Incoming(NamedTuple):
 
 
 class Turned(NamedTuple):
-    """Queries or keys (B, T, I) on their way to the heads: how they are normed, and turned."""
+    """Queries or keys (B, T, I) on their way to the heads, and how they are normed and turned."""
 
     x: Tensor
     norm: RMSNorm
@@ -93,21 +97,20 @@ class Plain:
         return Rows(given + table, None)
 
     def modulated(self, x: Tensor, rows: Rows, places: Sequence[Place], levels: Levels, eps: float) -> list[Tensor]:
-        normed, sums = rms_norm(x, eps), rows.given
-        return [modulate(normed, sums[:, shift], 1 + sums[:, scale], levels) for shift, scale in places]
+        x, sums = rms_norm(x, eps), rows.given
+        return [add_scaled(sums[:, shift], x, 1 + sums[:, scale], levels) for shift, scale in places]
 
     def added(self, x: Tensor, update: Tensor, rows: Rows, gate: int, levels: Levels) -> Tensor:
-        return add_gated(x, update, rows.given[:, gate], levels)
+        return add_scaled(x, update, rows.given[:, gate], levels)
 
     def added_modulated(
         self, x: Tensor, incoming: Incoming, rows: Rows, place: Place, levels: Levels, eps: float
     ) -> tuple[Tensor, Tensor]:
-        x = torch.addcmul(x, incoming.update, incoming.gate.given)
+        x = torch.addcmul(x, incoming.update, incoming.gate.sums)
         return x, self.modulated(x, rows, [place], levels, eps)[0]
 
     def shifted(self, x: Tensor, rows: Rows, place: Place) -> Tensor:
-        shift, scale = place
-        return torch.addcmul(rows.given[:, shift, None], x, 1 + rows.given[:, scale, None])
+        return torch.addcmul(rows.given[:, place.shift, None], x, 1 + rows.given[:, place.scale, None])
 
     def heads(self, several: list[Turned], num_heads: int) -> list[Tensor]:
         # What is made anew takes the place of what it was made of: each of these is as large as all hidden states.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ class _CastAtUse:
 
 
 class CastLinear(_CastAtUse, nn.Linear):
+    #: Whether a call is the product with `weight_and_bias` and nothing else, so that it may be made in another way.
+    is_product: ClassVar[bool] = True
+
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, *self.weight_and_bias(input))
 

@@ -22,6 +22,7 @@ class LowRankLinear(CastLinear):
     have the same names with LoRAs as without.
     """
 
+    is_product = False
     scales: tuple[float, ...]
 
     def forward(self, input: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Fp8Linear(PackedLinear):
     """
 
     is_expanded = False
+    is_product = False
 
     def forward(self, input: Tensor) -> Tensor:
         if self.weight_function or self.bias_function:  # a host changes the weight on its way

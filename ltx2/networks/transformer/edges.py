@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...config.transformer import StreamConfig, TransformerConfig
-from ...layers.modulation import AdaLayerNorm, modulate
+from ...layers.modulation import AdaLayerNorm, add_scaled
 from .inputs import StreamInput
 from .stream import StreamConditions
 
@@ -91,4 +91,4 @@ class StreamEdges(nn.Module):
         shift, scale = (embedded[:, None] + self.output_table.to(embedded)).unbind(1)
         # A mean-subtracting LayerNorm, unlike every other norm here.
         normed = F.layer_norm(x, x.shape[-1:], eps=self.config.norm_eps)
-        return self.unpatchify(modulate(normed, shift, 1 + scale, given.levels))
+        return self.unpatchify(add_scaled(shift, normed, 1 + scale, given.levels))

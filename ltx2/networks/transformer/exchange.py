@@ -17,8 +17,6 @@ from .stream import StreamConditions
 
 #: The rows of the batch that do audio-to-video, and video-to-audio; None for all.
 Kept = tuple[Tensor | None, Tensor | None]
-#: A state, and what is still to be added to it.
-Heard = tuple[Tensor, Incoming | None]
 #: Where the rows have the modulation of audio-to-video, and of video-to-audio.
 _PLACES = (Place(shift=1, scale=0), Place(shift=3, scale=2))
 
@@ -40,32 +38,36 @@ class Exchange(nn.Module):
         self.audio_to_video = Attention(video, audio, **heads, **options)
         self.video_to_audio = Attention(audio, video, **heads, **options)
 
-    def forward(self, states: Sequence[Tensor], given: Sequence[StreamConditions], kept: Kept) -> list[Heard]:
-        """What becomes of the (video, audio) states."""
+    def forward(
+        self, states: Sequence[Tensor], given: Sequence[StreamConditions], kept: Kept
+    ) -> tuple[list[Tensor], dict[int, Incoming]]:
+        """The (video, audio) states, and what is still to be added to them."""
         branches = [n for n in (0, 1) if given[n].is_updated and (kept[n] is None or len(kept[n]))]
-        modulated = [self._modulated(n, states[n], given[n], branches) for n in (0, 1)] if branches else []
-        found: list[Heard] = [(x, None) for x in states]
-        for branch in branches:
-            own, other = modulated[branch].pop(0), modulated[1 - branch].pop(0)
-            found[branch] = self._heard(branch, states[branch], own, other, given, kept[branch])
-        return found
+        found = list(states)
+        incoming: dict[int, Incoming] = {}
+        # Branches of the same rows have their norms in common.
+        for group in [branches] if kept == (None, None) else [[branch] for branch in branches]:
+            modulated = [self._modulated(n, states[n], given[n], group, kept) for n in (0, 1)]
+            for branch in group:
+                heard, x, rows = self._heard(branch, modulated, given), states[branch], kept[branch]
+                if rows is None:
+                    incoming[branch] = heard
+                else:
+                    found[branch] = x.index_copy(0, rows, torch.addcmul(x[rows], heard.update, heard.gate.sums))
+        return found, incoming
 
-    def _modulated(self, side: int, x: Tensor, given: StreamConditions, branches: list[int]) -> list[Tensor]:
+    def _modulated(self, n: int, x: Tensor, given: StreamConditions, branches: list[int], kept: Kept) -> list[Tensor]:
         """One modality's state, normed and modulated for each of these branches."""
-        table = (self.video_table, self.audio_table)[side][:4].to(given.exchange_rows)
-        rows = self.operations.rows(given.exchange_rows, table)
+        if branches and (rows := kept[branches[0]]) is not None:
+            x = x[rows]
+        table = (self.video_table, self.audio_table)[n][:4]
+        rows = self.operations.rows(given.exchange_rows, table.to(given.exchange_rows))
         return self.operations.modulated(x, rows, [_PLACES[branch] for branch in branches], given.levels, self.eps)
 
-    def _heard(
-        self, branch: int, x: Tensor, own: Tensor, other: Tensor, given: Sequence[StreamConditions], kept: Tensor | None
-    ) -> Heard:
-        """What one modality hears of the other: still to be added, or added where some rows hear nothing."""
+    def _heard(self, branch: int, modulated: list[list[Tensor]], given: Sequence[StreamConditions]) -> Incoming:
+        """What one modality hears of the other. Takes what it needs out of `modulated`, that nobody holds it longer."""
         attention = (self.audio_to_video, self.video_to_audio)[branch]
-        if kept is not None:
-            own, other = own[kept], other[kept]
-        update = attention.across(own, other, given[branch].exchange_rotary, given[1 - branch].exchange_rotary)
-        gate = given[branch].exchange_gate
-        table = (self.video_table, self.audio_table)[branch][4:].to(gate)
-        if kept is None:
-            return x, Incoming(update, self.operations.rows(gate, table))
-        return x.index_copy(0, kept, torch.addcmul(x[kept], update, gate + table)), None
+        rotaries = [given[n].exchange_rotary for n in (branch, 1 - branch)]
+        update = attention.across(modulated[branch].pop(0), modulated[1 - branch].pop(0), *rotaries)
+        gate, table = given[branch].exchange_gate, (self.video_table, self.audio_table)[branch][4:]
+        return Incoming(update, self.operations.rows(gate, table.to(gate)))

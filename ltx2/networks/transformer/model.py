@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ...config.transformer import StreamConfig, TransformerConfig
 from ...layers.attention import KeysValues
-from ...layers.operations import Incoming
 from ...layers.rope import Rotary, rotary_table
 from .edges import StreamEdges
 from .exchange import Exchange
@@ -61,10 +60,8 @@ class Block(nn.Module):
 
     def exchange_and_feed(self, states: States, given: Conditions, kept: tuple[Tensor | None, Tensor | None]) -> States:
         """The part EXCHANGE."""
-        incoming: Sequence[Incoming | None] = (None, None)
-        if None not in given:
-            states, incoming = zip(*self.exchange(states, given, kept), strict=True)
-        return self._each(states, given, lambda stream, x, g, n: stream.feed(x, g, incoming[n]))
+        states, incoming = self.exchange(states, given, kept) if None not in given else (states, {})
+        return self._each(states, given, lambda stream, x, g, n: stream.feed(x, g, incoming.pop(n, None)))
 
     def _each(
         self, states: States, given: Conditions, update: Callable[[Stream, Tensor, StreamConditions, int], Tensor]

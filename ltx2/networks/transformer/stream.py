@@ -102,6 +102,7 @@ class Stream(nn.Module):
             hidden = self._modulated(x, rows, given)
         else:
             x, hidden = self.operations.added_modulated(x, incoming, rows, _PLACE, given.levels, self.eps)
+            del incoming
         return self.operations.added(x, self.feed_forward(hidden), rows, _GATE, given.levels)
 
     def _rows(self, given: StreamConditions, first: int) -> Rows:

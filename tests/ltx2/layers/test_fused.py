@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from ltx2 import layers
 from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import InMemory, build
 from ltx2.config.section import parse
@@ -24,6 +22,8 @@ from ltx2.layers.rope import rotary_table
 from ltx2.networks.transformer.inputs import StreamInput
 from ltx2.networks.transformer.model import Transformer
 from ltx2.networks.transformer.passes import ISOLATED, Pass, Perturbation
+from ltx2.precision.cast import cast_at_use
+from ltx2.precision.low_rank import put_beside
 
 CPU = torch.device("cpu")
 # Widths are no powers of two: the last lanes of a kernel have nothing to do.
@@ -36,25 +36,9 @@ LEVELS = {
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 4e-2}  # the plain steps round to bf16 after each
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    """The kernels as Python: what Triton makes of them where it is told so before they are defined."""
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("needs triton, which is made for Linux: pip install triton")
-    spec = importlib.util.spec_from_file_location(
-        "interpreted_kernels", Path(fused.__file__).with_name("fused_kernels.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch, interpreted):
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(layers, "fused_kernels", interpreted, raising=False)
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="needs triton, which is made for Linux: pip install triton"
+)
 
 
 @pytest.fixture
@@ -141,6 +125,23 @@ def test_a_product_ends_in_the_right_gelu_or_not_at_all(random):
     found = torch._addmm_activation(linear.bias, x[0], linear.weight.t(), use_gelu=True)
     by_tanh = nn.functional.gelu(linear(x[0]), approximate="tanh")
     assert fused._product_ends_in_gelu(CPU, torch.float32) == torch.allclose(found, by_tanh, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["plain", "cast", "beside a LoRA", "without a bias"])
+def test_which_products_end_in_gelu(random, monkeypatch, kind):
+    """As if the CPU's ended in the right one: those that are nothing but a product."""
+    monkeypatch.setattr(fused, "_product_ends_in_gelu", lambda *_: True)
+    linear, x = nn.Linear(WIDTH, 3 * WIDTH, bias=kind != "without a bias"), 4 * random(2, TOKENS, WIDTH)
+    layer = nn.Sequential(linear)
+    if kind in ("cast", "beside a LoRA"):
+        cast_at_use(layer.to(torch.bfloat16))
+    if kind == "beside a LoRA":
+        put_beside(layer[0], [(random(2, WIDTH), random(3 * WIDTH, 2), 0.5)])
+    with torch.no_grad():
+        product, found = layer(x), FUSED.activated(layer[0], x)
+    approximate = "none" if kind in ("plain", "cast") else "tanh"
+    near(found, nn.functional.gelu(product, approximate=approximate))
+    assert not torch.equal(found, nn.functional.gelu(product, approximate="tanh" if approximate == "none" else "none"))
 
 
 @pytest.mark.parametrize(
