@@ -92,7 +92,17 @@ class Traffic(TorchDispatchMode):
         if not func.is_view and name not in _LAUNCHES_NOTHING:
             self.operations += 1
             if not _is_product(name):
-                tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+                # What is written in place and not given back is written all the same.
+                written = (
+                    ()
+                    if result is not None
+                    else [
+                        given
+                        for given, known in zip(args, func._schema.arguments, strict=False)
+                        if known.alias_info and known.alias_info.is_write
+                    ]
+                )
+                tensors = [leaf for leaf in tree_leaves((args, kwargs, result, written)) if isinstance(leaf, Tensor)]
                 self.elementwise_bytes += sum(map(_touched, tensors))
         return result
 

@@ -17,7 +17,7 @@ from comfyui_ltx2.ltx2.precision.choices import cast_to_fp8
 from comfyui_ltx2.ltx2.precision.formats import SCALE, Kept
 from comfyui_ltx2.ltx2.precision.matmul import multiply_in_fp8, why_not_on
 from comfyui_ltx2.ltx2.precision.packed import keep_packed
-from comfyui_ltx2.ltx2.runtime.offload.streaming import BLOCKS, Streaming
+from comfyui_ltx2.ltx2.runtime.offload.streaming import BLOCKS, StreamedNetwork
 from comfyui_ltx2.ltx2.runtime.placement import free_ram
 from gpu_bench import Bench, filled
 from torch import nn
@@ -50,28 +50,30 @@ def streamed_transformer(bench: Bench, config: Any) -> nn.Module:
     return network
 
 
-def streamed_text_encoder(bench: Bench) -> tuple[TextEncoder, Streaming]:
-    """Gemma, its layers from RAM, and the connectors on the device; there is no tokenizer."""
+def streamed_text_encoder(bench: Bench) -> tuple[TextEncoder, StreamedNetwork]:
+    """Gemma and then the connectors, their layers from RAM; there is no tokenizer."""
     connectors = bench.scale.config(bench.release, "connectors")
     made: Callable[[], nn.Module] = lambda: TextEncoder(None, Gemma3(bench.scale.gemma), TextConnectors(connectors))  # noqa: E731
     encoder = cast_at_use(on_meta(made))
     return encoder, _streamed(encoder, "text encoder", bench)
 
 
-def _streamed(network: nn.Module, kind: str, bench: Bench) -> Streaming:
-    """All blocks have the numbers of the first one where they lie, which nobody counts; they arrive one by one."""
-    blocks = list(network.get_submodule(BLOCKS[kind].path))
-    needed, free = sum(weight.numel() for weight in blocks[0].parameters()) * 2 * len(blocks), free_ram()
+def _streamed(network: nn.Module, kind: str, bench: Bench) -> StreamedNetwork:
+    """All blocks of a list have the numbers of its first where they lie, uncounted; they arrive one by one."""
+    lists = [list(network.get_submodule(each.path)) for each in BLOCKS[kind].lists]
+    needed = sum(2 * len(blocks) * sum(weight.numel() for weight in blocks[0].parameters()) for blocks in lists)
+    free = free_ram()
     if free is not None and needed > 0.8 * free:
         raise UnavailableError(f"{needed / 1e9:.1f} GB of blocks do not fit into the RAM, {free / 1e9:.1f} GB free")
-    filled(blocks[0], bench.device)
-    blocks[0].to("cpu")
-    for block in blocks[1:]:
-        for own, first in zip(block.modules(), blocks[0].modules(), strict=True):
-            own._parameters.update(first._parameters)
-            own._buffers.update(first._buffers)
+    for blocks in lists:
+        filled(blocks[0], bench.device)
+        blocks[0].to("cpu")
+        for block in blocks[1:]:
+            for own, first in zip(block.modules(), blocks[0].modules(), strict=True):
+                own._parameters.update(first._parameters)
+                own._buffers.update(first._buffers)
     placement = Placement(RAM, _SLOTS)
     options = {"name": kind, "check": lambda: None, "on_bytes": lambda _done, _total: None}
-    streaming = Streaming(network, BLOCKS[kind], placement, bench.device, **options)
+    streaming = StreamedNetwork(network, BLOCKS[kind], placement, bench.device, **options)
     filled(streaming.rest, bench.device)
     return streaming

@@ -128,6 +128,9 @@ class Recipe:
         """What `merge_later` leaves to be done to weights."""
         return LoraStack()
 
+    def tell(self, network: nn.Module) -> None:
+        """Log which precisions the network has, now that all is done to its weights."""
+
     def restack(self, built: Recipe) -> Restack | None:
         """What makes this recipe's network of that of `built`; None where the two differ in more than their LoRAs."""
         # Field by field, for LoRAs of the one may be refused on the other.
@@ -166,6 +169,8 @@ class _SingleNetwork(Recipe):
         network = build(lambda: type(self).network(self.config), self.table, source, transform, check)
         self._finish(network)
         put_beside_layers(network, stack)
+        if not merge_later:
+            self.tell(network)
         return network
 
     def _finish(self, network: nn.Module) -> None:
@@ -241,6 +246,8 @@ class TransformerRecipe(_SingleNetwork):
             use_operations(network, FUSED)
         if self.is_compiled:
             compile_blocks(network)
+
+    def tell(self, network: nn.Module) -> None:
         logger.info("%s: %s", self.file.path.name, in_words(network))
 
     def _stack(self) -> LoraStack:

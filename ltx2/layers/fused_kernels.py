@@ -62,7 +62,7 @@ def modulate(
     at = token.to(tl.int64) * width + column
     value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
     if ADDS:
-        which = tl.load(gate_index + token % num_index) if GATE_INDEXED else 0
+        which = tl.load(gate_index + token % num_index).to(tl.int64) if GATE_INDEXED else 0
         strength = _row(gate, gate_stride, which, gate_table, column, mask)
         value += strength * tl.load(update + at, mask=mask, other=0.0).to(tl.float32)
         rounded = value.to(added.dtype.element_ty)
@@ -71,7 +71,7 @@ def modulate(
     if OUTS > 0:
         if NORMS:
             value = value * tl.rsqrt(tl.sum(value * value, 0) / width + eps)
-        level = tl.load(index + token % num_index) if INDEXED else 0
+        level = tl.load(index + token % num_index).to(tl.int64) if INDEXED else 0
         _modulated(value, shift_0, scale_0, shift_table_0, scale_table_0, out_0, at, stride, level, column, mask)
         if OUTS > 1:
             _modulated(value, shift_1, scale_1, shift_table_1, scale_table_1, out_1, at, stride, level, column, mask)

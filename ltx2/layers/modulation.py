@@ -53,11 +53,13 @@ class Levels:
         """The row number of each of the (B T) tokens, int32; None where one level holds for all."""
         if self.spans is None:
             return None
-        rows = [
-            row.int() if isinstance(row, Tensor) else torch.full((span.stop - span.start,), row, dtype=torch.int32)
-            for span, row in self.spans
-        ]
-        return torch.cat([row.to(self.values.device) for row in rows])
+        like = {"dtype": torch.int32, "device": self.values.device}
+        return torch.cat(
+            [
+                row.to(**like) if isinstance(row, Tensor) else torch.full((span.stop - span.start,), row, **like)
+                for span, row in self.spans
+            ]
+        )
 
     def by_pass(self, x: Tensor) -> Tensor:
         """x (P B, T, D), whose tokens recur P times, as (P, B T, D)."""

@@ -97,7 +97,9 @@ def place(
     placement = choose(placement, needs, available(device), current().free_ram(), too_much)
     if placement.mode == RESIDENT:
         stack.finish(network, f"{blocks.path}.", check)
+        recipe.tell(network)
         return Placed(network, None, placement, needs)
+    recipe.tell(network)
     streaming, placement = _streamed(recipe, network, placement, needs, device, check)
     # Slots may hold more than a block as it is used: what is merged into it, and what it was before it was cast.
     largest = -(-streaming.slot_bytes // min(placement.slots, needs.num_blocks))

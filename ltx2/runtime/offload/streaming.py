@@ -62,6 +62,9 @@ class StreamedNetwork:
     """All lists of blocks of `network`, each streamed; only one at a time has slots.
 
     Takes, raises and tells what `Streaming` does of each of them.
+
+    Attributes:
+        rest: All of the network but its blocks, for whoever moves that to the device: the same modules and tensors.
     """
 
     def __init__(
@@ -104,7 +107,6 @@ class Streaming:
         stack: what is to be done to weights on their way; they are without it where they lie.
 
     Attributes:
-        rest: All of the network but its blocks, for whoever moves that to the device: the same modules and tensors.
         num_bytes: Of all blocks.
 
     Raises:
@@ -151,7 +153,6 @@ class Streaming:
             else DiskSource(self._layouts)
         )
         self.num_bytes = sum(layout.kept_bytes for layout in self._layouts)
-        self.rest = rest_of(network, blocks.path)
         self._is_open = False
         self._sweep: Sweep | None = None
         self._put_on(blocks.calls)
@@ -191,6 +192,7 @@ class Streaming:
             self._sweep = self._new_sweep()
             yield
         except BaseException:
+            self._close()  # first, for what runs until then may take what is let go
             self._source.let_go()
             raise
         finally:

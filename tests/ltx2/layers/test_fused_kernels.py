@@ -17,6 +17,7 @@ NORM = {"OUTS": 2, "NORMS": True, "BLOCK": 4096}
 VARIANTS = [
     ("modulate", {"ADDS": True, "GATE_INDEXED": True, "INDEXED": True, **NORM}),
     ("modulate", {"ADDS": False, "GATE_INDEXED": False, "INDEXED": False, **NORM, "OUTS": 1, "NORMS": False}),
+    ("modulate", {"ADDS": True, "GATE_INDEXED": True, "INDEXED": False, **NORM, "OUTS": 0, "NORMS": False}),
     ("turn", {"INTERLEAVED": False, "BLOCK": 2048}),
     ("turn", {"INTERLEAVED": True, "BLOCK": 1024}),
     ("join", {"BLOCK": 4096}),
