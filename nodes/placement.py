@@ -39,7 +39,9 @@ class SetPlacement(io.ComfyNode):
                     "transformer", optional=True, tooltip="The transformer, with or without LoRAs: 48 blocks."
                 ),
                 sockets.TextEncoder.Input(
-                    "text_encoder", optional=True, tooltip="The text encoder: Gemma's 48 layers are its blocks."
+                    "text_encoder",
+                    optional=True,
+                    tooltip="The text encoder: Gemma's 48 layers are its blocks, and then those of the connectors.",
                 ),
                 io.Combo.Input(
                     "placement",

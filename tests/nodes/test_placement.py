@@ -126,7 +126,7 @@ def test_a_budget_counts_what_slots_hold_before_weights_are_cast(pack, sample, n
 @pytest.mark.parametrize("mode", [AUTOMATIC, RESIDENT])
 @pytest.mark.parametrize("precision", ["as stored", "fp8 cast"])
 def test_a_resident_network_is_built_once_and_is_that_of_the_recipe(
-    pack, networks, distilled, tiny_models, monkeypatch, mode, precision
+    pack, networks, distilled, tiny_models, monkeypatch, caplog, mode, precision
 ):
     (file,) = tiny_models("2.3").glob("loras/*distilled*")
     recipe = distilled[1]["guider"].transformer.with_lora(file, 0.5).with_precision(precision)
@@ -134,9 +134,13 @@ def test_a_resident_network_is_built_once_and_is_that_of_the_recipe(
     built, build = [], type(recipe).build
     monkeypatch.setattr(type(recipe), "build", lambda self, **given: built.append(1) or build(self, **given))
     placed = replace(recipe, placement=pack("ltx2.placement").Placement(mode))
-    (network,) = networks.borrow(placed)
+    caplog.clear()
+    with caplog.at_level("INFO", logger="ltx2"):
+        (network,) = networks.borrow(placed)
     assert built == [1]
     assert resident_of(networks).placement.mode == RESIDENT
+    told = [message for message in caplog.messages if message.startswith(f"{recipe.file.path.name}: ")]
+    assert told == [f"{recipe.file.path.name}: {pack('ltx2.precision.summary').in_words(network)}"]
     found = network.state_dict()
     assert found.keys() == expected.keys()
     assert all(found[name].dtype == one.dtype and same([found[name]], [one]) for name, one in expected.items())
