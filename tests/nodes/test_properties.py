@@ -74,6 +74,7 @@ VALUES = {
     "max_tokens": 4,
     "overlap": 0.4,
     ("LTX2_TokenTiling", "overlap"): 160,
+    ("LTX2_FusedOperations", "enabled"): False,  # there is no GPU
     "spatial_factor": 1,
     "temporal_factor": 1,
 }
