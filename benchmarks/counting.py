@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -92,19 +93,16 @@ class Traffic(TorchDispatchMode):
         if not func.is_view and name not in _LAUNCHES_NOTHING:
             self.operations += 1
             if not _is_product(name):
-                # What is written in place and not given back is written all the same.
-                written = (
-                    ()
-                    if result is not None
-                    else [
-                        given
-                        for given, known in zip(args, func._schema.arguments, strict=False)
-                        if known.alias_info and known.alias_info.is_write
-                    ]
-                )
-                tensors = [leaf for leaf in tree_leaves((args, kwargs, result, written)) if isinstance(leaf, Tensor)]
+                written = _written(func, args) if result is None else result
+                tensors = [leaf for leaf in tree_leaves((args, kwargs, written)) if isinstance(leaf, Tensor)]
                 self.elementwise_bytes += sum(map(_touched, tensors))
         return result
+
+
+def _written(func: OpOverload, args: tuple[object, ...]) -> list[object]:
+    """What an operation that gives nothing back writes in place."""
+    known = zip(args, func._schema.arguments, strict=False)
+    return [given for given, one in known if one.alias_info and one.alias_info.is_write]
 
 
 def _is_product(name: str) -> bool:

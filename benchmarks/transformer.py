@@ -81,11 +81,8 @@ def on_meta_pair(release: str, clip: Clip, num_layers: int) -> Pair:
 
 def of_a_block(release: str, clip: Clip) -> tuple[Traffic, Traffic]:
     """What one block of either adds to a forward call that makes keys and values of the text."""
-    one, two = ([traffic(call) for call in on_meta_pair(release, clip, n).calls()] for n in (1, 2))
-    for shallow, deep in zip(one, two, strict=True):
-        deep.operations -= shallow.operations
-        deep.elementwise_bytes -= shallow.elementwise_bytes
-    return two[0], two[1]
+    shallow, deep = (on_meta_pair(release, clip, n).calls() for n in (1, 2))
+    return _more(shallow[0], deep[0]), _more(shallow[1], deep[1])
 
 
 def fused_block(release: str, clip: Clip) -> Traffic:
@@ -93,10 +90,15 @@ def fused_block(release: str, clip: Clip) -> Traffic:
     pairs = [on_meta_pair(release, clip, n) for n in (1, 2)]
     for pair in pairs:
         use_operations(pair.networks[0], FUSED)
-    shallow, deep = (traffic(pair.calls()[0]) for pair in pairs)
-    deep.operations -= shallow.operations
-    deep.elementwise_bytes -= shallow.elementwise_bytes
-    return deep
+    return _more(*(pair.calls()[0] for pair in pairs))
+
+
+def _more(shallow: Callable[[], object], deep: Callable[[], object]) -> Traffic:
+    """What the call of a network costs more than that of one with a block less."""
+    less, found = traffic(shallow), traffic(deep)
+    found.operations -= less.operations
+    found.elementwise_bytes -= less.elementwise_bytes
+    return found
 
 
 class Pair:

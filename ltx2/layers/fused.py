@@ -63,7 +63,7 @@ class Fused:
         self, x: Tensor, incoming: Incoming, rows: Rows, place: Place, levels: Levels, eps: float
     ) -> tuple[Tensor, Tensor]:
         if len(incoming.gate.given) > 1:  # one a clip, not one a level
-            x, incoming = torch.addcmul(x, incoming.update, incoming.gate.sums), None
+            x = torch.addcmul(x, incoming.update, incoming.gate.sums)
             return x, self.modulated(x, rows, [place], levels, eps)[0]
         gates = [incoming.gate.given[:, 0], incoming.gate.table[0]]
         parts = _parts(rows, [place])

@@ -85,10 +85,11 @@ def panel(canvas, kind):
 
 
 def shown(canvas, kind, count):
-    """Wait until so many panels of that kind are on the page: a busy machine takes its time."""
+    """Wait until so many panels of that kind are on the page: a busy machine takes its time. How many there are."""
     canvas.page.wait_for_function(
         "([kind, count]) => document.querySelectorAll(`.ltx2-${kind}`).length === count", arg=[kind, count]
     )
+    return panel(canvas, kind).count()
 
 
 def says(canvas, kind, *parts):
@@ -229,9 +230,9 @@ def test_a_report_comes_back_with_a_runs_outputs(canvas, ids):
     canvas.page.evaluate(
         "([id, report]) => { app.nodeOutputs = { [id]: { ltx2_report: [report] } } }", [ids["sample"], REPORT]
     )
-    says(canvas, "report", "32 passes")
+    assert "32 passes" in says(canvas, "report", "32 passes")
     canvas.page.evaluate("() => { app.nodeOutputs = {} }")
-    shown(canvas, "report", 0)
+    assert shown(canvas, "report", 0) == 0
 
 
 def test_a_report_says_what_is_not_exact(canvas, ids):
@@ -257,17 +258,17 @@ def test_settings_turn_panels_off_and_on(canvas, ids, without):
     size = "id => [...app.graph.getNodeById(id).size]"
     before = canvas.page.evaluate(size, int(ids["canvas"]))
     without(*PANELS)
-    shown(canvas, "panel", 0)
+    assert shown(canvas, "panel", 0) == 0
     without(*PANELS, on=True)
-    shown(canvas, "canvas", 1)
-    shown(canvas, "guides", 1)
+    assert shown(canvas, "canvas", 1) == shown(canvas, "guides", 1) == 1
     near = f"([id, [x, y]]) => {{ const [a, b] = ({size})(id); return Math.abs(a - x) <= 1 && Math.abs(b - y) <= 1 }}"
     canvas.page.wait_for_function(near, arg=[int(ids["canvas"]), before])
+    assert canvas.page.evaluate(size, int(ids["canvas"])) == pytest.approx(before, abs=1)
 
 
 def test_panels_go_with_their_nodes(canvas, ids):
     canvas.page.evaluate("() => app.graph.clear()")
-    shown(canvas, "panel", 0)
+    assert shown(canvas, "panel", 0) == 0
 
 
 def test_workflows_and_prompts_know_nothing_of_panels(canvas, without):

@@ -173,4 +173,6 @@ def test_a_panel_speaks_the_language_of_the_user(canvas):
     canvas.page.evaluate(ADD, ["LTX2_Canvas", "x"])
     panel = canvas.page.locator(".ltx2-canvas", has_text="121 \u5e27")
     panel.last.wait_for()
+    text = panel.last.inner_text()
     canvas.page.evaluate(locale, "en")
+    assert "121 \u5e27" in text

@@ -138,5 +138,14 @@ def checkpoint(tiny_models):
 
 
 @pytest.fixture
+def text_encoder(pack, tiny_models):
+    """The recipe of the tiny set's text encoder; no network outlives the test."""
+    models = tiny_models("2.3")
+    gemma = next(folder for folder in (models / "text_encoders").iterdir() if folder.is_dir())
+    yield pack("ltx2.recipe").TextEncoderRecipe.open(gemma, next((models / "checkpoints").glob("*dev*")))
+    pack("nodes.host.networks").CACHE.clear()
+
+
+@pytest.fixture
 def audio_vae(pack, checkpoint):
     return pack("ltx2.recipe").AudioVAERecipe.open(checkpoint)

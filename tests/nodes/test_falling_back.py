@@ -18,14 +18,6 @@ STAGES = {
 
 
 @pytest.fixture
-def text_encoder(pack, tiny_models):
-    models = tiny_models("2.3")
-    gemma = next(folder for folder in (models / "text_encoders").iterdir() if folder.is_dir())
-    yield pack("ltx2.recipe").TextEncoderRecipe.open(gemma, next((models / "checkpoints").glob("*dev*")))
-    pack("nodes.host.networks").CACHE.clear()
-
-
-@pytest.fixture
 def enhance(pack, node, text_encoder):
     """`enhance(mode, image)` is the prompt that a text encoder writes which is placed so."""
     told = {"system_prompt": "", "max_tokens": 4, "temperature": 0.7, "seed": 1, "enabled": True}

@@ -8,14 +8,6 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def text_encoder(pack, tiny_models):
-    models = tiny_models("2.3")
-    gemma = next(folder for folder in (models / "text_encoders").iterdir() if folder.is_dir())
-    yield pack("ltx2.recipe").TextEncoderRecipe.open(gemma, next((models / "checkpoints").glob("*dev*")))
-    pack("nodes.host.networks").CACHE.clear()
-
-
 def encode(node, *arguments, **options):
     (context,) = node("LTX2_EncodePrompt").execute(*arguments, **options).args
     return context

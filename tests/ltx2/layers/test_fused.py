@@ -47,7 +47,7 @@ def random():
     return lambda *shape: torch.randn(*shape, generator=generator)
 
 
-def near(found, expected):
+def assert_near(found, expected):
     torch.testing.assert_close(found, expected, atol=TOLERANCES[expected.dtype], rtol=TOLERANCES[expected.dtype])
 
 
@@ -74,7 +74,7 @@ def test_modulation(random, kind, dtype, passes):
         yield from operations.added_modulated(x, incoming, own, Place(0, 1), levels, 1e-6)
 
     for found, expected in zip(steps(FUSED), steps(PLAIN), strict=True):
-        near(found, expected)
+        assert_near(found, expected)
     assert torch.equal(x, before)
 
 
@@ -82,7 +82,7 @@ def test_modulation(random, kind, dtype, passes):
 def test_the_text_is_shifted(random, clips):
     """By a level of each clip where they have their own: plainly, as there are so few."""
     context, rows = random(CLIPS, 7, WIDTH), (random(clips, 2, WIDTH), random(2, WIDTH))
-    near(*(step.shifted(context, step.rows(*rows), Place(0, 1)) for step in (FUSED, PLAIN)))
+    assert_near(*(step.shifted(context, step.rows(*rows), Place(0, 1)) for step in (FUSED, PLAIN)))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
@@ -104,7 +104,7 @@ def test_queries_and_keys_of_different_lengths(random, interleaved, dtype):
         for one, got in zip(copies, found, strict=True):
             # The plain steps are given the tables of all clips of all passes.
             for part, turned_part in zip(one.x.split(CLIPS), got.split(CLIPS), strict=True):
-                near(turned_part, PLAIN.heads([one._replace(x=part)], HEADS)[0])
+                assert_near(turned_part, PLAIN.heads([one._replace(x=part)], HEADS)[0])
 
 
 @pytest.mark.parametrize("layout", ["tokens first", "heads first"])
@@ -113,7 +113,7 @@ def test_gated_heads(random, layout):
     attended = random(CLIPS, TOKENS, HEADS, 20).transpose(1, 2)
     attended = attended if layout == "tokens first" else attended.contiguous()
     gate = random(CLIPS, TOKENS, HEADS)
-    near(FUSED.joined(attended, gate), PLAIN.joined(attended, gate))
+    assert_near(FUSED.joined(attended, gate), PLAIN.joined(attended, gate))
 
 
 def test_a_product_ends_in_the_right_gelu_or_not_at_all(random):
@@ -121,7 +121,7 @@ def test_a_product_ends_in_the_right_gelu_or_not_at_all(random):
     linear = nn.Linear(WIDTH, 3 * WIDTH)
     x = 4 * random(2, TOKENS, WIDTH)
     with torch.no_grad():
-        near(FUSED.activated(linear, x), PLAIN.activated(linear, x))
+        assert_near(FUSED.activated(linear, x), PLAIN.activated(linear, x))
     found = torch._addmm_activation(linear.bias, x[0], linear.weight.t(), use_gelu=True)
     by_tanh = nn.functional.gelu(linear(x[0]), approximate="tanh")
     assert fused._product_ends_in_gelu(CPU) == torch.allclose(found, by_tanh, atol=1e-6)
@@ -140,7 +140,7 @@ def test_which_products_end_in_gelu(random, monkeypatch, kind):
     with torch.no_grad():
         product, found = layer(x), FUSED.activated(layer[0], x)
     approximate = "none" if kind in ("plain", "cast") else "tanh"
-    near(found, nn.functional.gelu(product, approximate=approximate))
+    assert_near(found, nn.functional.gelu(product, approximate=approximate))
     assert not torch.equal(found, nn.functional.gelu(product, approximate="tanh" if approximate == "none" else "none"))
 
 

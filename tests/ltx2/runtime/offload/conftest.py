@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from ltx2.checkpoint.keys import TRANSFORMER
 from ltx2.checkpoint.load import build, no_check
@@ -19,7 +20,23 @@ from ltx2.layers.modulation import Levels
 from ltx2.networks.transformer.inputs import StreamInput
 from ltx2.networks.transformer.model import Transformer
 from ltx2.placement import Placement
+from ltx2.precision.cast import cast_at_use
 from ltx2.runtime.offload.streaming import BLOCKS, Streaming
+
+
+@pytest.fixture
+def in_a_file(tmp_path):
+    """`in_a_file(network, name)`: its weights are mapped from a file of that name, and cast at use."""
+
+    def put(network, name):
+        save_file(network.state_dict(), tmp_path / name)
+        checkpoint = Checkpoint.open(tmp_path / name)
+        for path, module in network.named_modules():
+            for own in module._parameters:
+                module._parameters[own] = nn.Parameter(checkpoint.read(f"{path}.{own}"), requires_grad=False)
+        return cast_at_use(network)
+
+    return put
 
 
 @pytest.fixture

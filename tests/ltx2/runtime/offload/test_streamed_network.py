@@ -6,12 +6,9 @@ import weakref
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from ltx2.checkpoint.reader import Checkpoint
 from ltx2.placement import DISK, RAM, Placement
-from ltx2.precision.cast import cast_at_use
 from ltx2.runtime.offload.lanes import CpuLane, HostBuffer
 from ltx2.runtime.offload.streaming import Blocks, StreamedNetwork
 
@@ -61,15 +58,9 @@ class CountingLane(CpuLane):
 
 
 @pytest.fixture
-def network(tmp_path):
+def network(in_a_file):
     torch.manual_seed(0)
-    network = ReaderAndWriter()
-    save_file(network.state_dict(), tmp_path / "two.safetensors")
-    checkpoint = Checkpoint.open(tmp_path / "two.safetensors")
-    for path, module in network.named_modules():
-        for name in module._parameters:
-            module._parameters[name] = nn.Parameter(checkpoint.read(f"{path}.{name}"), requires_grad=False)
-    return cast_at_use(network)
+    return in_a_file(ReaderAndWriter(), "two.safetensors")
 
 
 def streamed(network, mode, lane):

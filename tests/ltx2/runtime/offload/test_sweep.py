@@ -7,13 +7,10 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from ltx2.checkpoint.reader import Checkpoint
 from ltx2.errors import LTX2Error
 from ltx2.placement import DISK, RAM, Placement
-from ltx2.precision.cast import cast_at_use
 from ltx2.runtime.offload import sweep as sweeping
 from ltx2.runtime.offload.lanes import CpuLane, in_ram
 from ltx2.runtime.offload.streaming import Blocks, Streaming
@@ -64,16 +61,9 @@ class SlowLane(CpuLane):
 
 
 @pytest.fixture
-def chain(tmp_path):
+def chain(in_a_file):
     torch.manual_seed(0)
-    network = Chain()
-    save_file(network.state_dict(), tmp_path / "chain.safetensors")
-    checkpoint = Checkpoint.open(tmp_path / "chain.safetensors")
-    for path, module in network.named_modules():
-        for name in module._parameters:
-            tensor = checkpoint.read(f"{path}.{name}")
-            module._parameters[name] = nn.Parameter(tensor, requires_grad=False)
-    return cast_at_use(network)
+    return in_a_file(Chain(), "chain.safetensors")
 
 
 @pytest.fixture
