@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +28,30 @@ class FeedForward(nn.Module):
         rows = x.flatten(0, -2)
         if len(rows) <= FEED_ROWS:
             return self._fed(x)
-        return torch.cat([self._fed(part) for part in rows.split(FEED_ROWS)]).view_as(x)
+        return self._in_pieces(rows).view_as(x)
+
+    def _in_pieces(self, rows: Tensor) -> Tensor:
+        with brought(self, rows.device):
+            return torch.cat([self._fed(part) for part in rows.split(FEED_ROWS)])
 
     def _fed(self, x: Tensor) -> Tensor:
         return self.linear_out(self.operations.activated(self.linear_in, x))
+
+
+@contextmanager
+def brought(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """In it, all weights are on `device`: those that a host keeps elsewhere come once, and not at each use."""
+    stores = [store for module in network.modules() for store in (module._parameters, module._buffers)]
+    elsewhere = [
+        (store, name, tensor)
+        for store in stores
+        for name, tensor in store.items()
+        if tensor is not None and tensor.device != device
+    ]
+    try:
+        for store, name, tensor in elsewhere:
+            store[name] = tensor.to(device)
+        yield
+    finally:
+        for store, name, tensor in elsewhere:
+            store[name] = tensor

@@ -15,6 +15,7 @@ from ltx2.compilation import check_compiler, compile_blocks
 from ltx2.config.section import parse
 from ltx2.config.transformer import TransformerConfig
 from ltx2.errors import LTX2Error
+from ltx2.layers import feed_forward
 from ltx2.layers.modulation import Levels
 from ltx2.networks.transformer.inputs import StreamInput
 from ltx2.networks.transformer.model import Block, Transformer
@@ -125,3 +126,13 @@ def test_a_machine_without_a_compiler_says_what_is_missing(monkeypatch, tmp_path
         check_compiler(torch.device("cpu"))
     with pytest.raises(LTX2Error, match="not known to work for this on mps"):
         check_compiler(torch.device("mps"))
+
+
+@torch.no_grad()
+def test_a_feed_forward_network_in_pieces_is_compiled_whole(case, counters, monkeypatch):
+    monkeypatch.setattr(feed_forward, "FEED_ROWS", 7)
+    plain, compiled = network_of(case), network_of(case)
+    compile_blocks(compiled, backend="eager")
+    assert_equal(compiled, plain, streams(case, plain, 24))
+    assert counters["stats"]["unique_graphs"] == 3
+    assert not counters["graph_break"]

@@ -1,5 +1,6 @@
 """The feed-forward network a few tokens at a time: the same as all at once."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -21,6 +22,29 @@ def test_pieces_are_the_whole(monkeypatch):
     pieces = feed(x)
     assert sizes == [4, 4, 4, 2]
     torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=0)
+
+
+def test_weights_that_are_elsewhere_come_once_for_all_pieces(monkeypatch):
+    """meta stands for the device: nothing else is at hand beside the CPU."""
+    feed, x = network(), torch.empty(3, 5, 8, device="meta")
+    before = dict(feed.named_parameters())
+    seen = []
+    feed.linear_out.register_forward_pre_hook(lambda module, _: seen.append(module.weight))
+    monkeypatch.setattr(feed_forward, "FEED_ROWS", 4)
+    assert feed(x).shape == x.shape
+    assert len(seen) == 4
+    assert len(set(map(id, seen))) == 1
+    assert seen[0].is_meta
+    assert all(weight is before[name] for name, weight in feed.named_parameters())
+
+
+def test_weights_are_back_where_they_were_when_something_fails(monkeypatch):
+    feed = network()
+    before = dict(feed.named_parameters())
+    monkeypatch.setattr(feed_forward, "FEED_ROWS", 4)
+    with pytest.raises(RuntimeError, match="same reduction dim"):
+        feed(torch.empty(9, 7, device="meta"))
+    assert all(weight is before[name] for name, weight in feed.named_parameters())
 
 
 def test_it_is_gelu_between_two_layers_and_leaves_its_input():
