@@ -49,15 +49,16 @@ def _half(two_bytes: Tensor) -> Tensor:
     return two_bytes.contiguous().view(torch.float16).float()
 
 
-def _shifted(bytes: Tensor, shifts: tuple[int, ...], mask: int) -> Tensor:
-    """(..., K) -> (..., shifts, K): the bits of each byte behind each shift."""
-    by = torch.tensor(shifts, dtype=torch.uint8, device=bytes.device)[:, None]
-    return (bytes[..., None, :] >> by) & mask
+def _cut(bytes: Tensor, bits: int) -> Tensor:
+    """(..., K) -> (..., 8 / bits, K): each byte as numbers of so many bits, the lowest first."""
+    # Made on the device: what is brought there holds it up.
+    by = torch.arange(0, 8, bits, dtype=torch.uint8, device=bytes.device)[:, None]
+    return (bytes[..., None, :] >> by) & (2**bits - 1)
 
 
 def _nibbles(qs: Tensor) -> Tensor:
     """(N, K) -> (N, 2 K): the low halves of all bytes, then the high ones."""
-    return _shifted(qs, (0, 4), 15).flatten(1)
+    return _cut(qs, 4).flatten(1)
 
 
 def _bits(qh: Tensor) -> Tensor:
@@ -95,17 +96,17 @@ def _q2_k(block: Tensor) -> Tensor:
     scales, qs, d, m = block.split((16, 64, 2, 2), dim=1)
     step = _half(d) * (scales & 15).float()
     least = _half(m) * (scales >> 4).float()
-    q = _shifted(qs.reshape(-1, 2, 32), (0, 2, 4, 6), 3).reshape(-1, 16, 16).float()
+    q = _cut(qs.reshape(-1, 2, 32), 2).reshape(-1, 16, 16).float()
     return (step[..., None] * q - least[..., None]).flatten(1)
 
 
 def _q3_k(block: Tensor) -> Tensor:
     qh, qs, scales, d = block.split((32, 64, 12, 2), dim=1)
-    low = _shifted(scales[:, :8], (0, 4), 15).flatten(1)
-    high = _shifted(scales[:, 8:], (0, 2, 4, 6), 3).flatten(1)
+    low = _cut(scales[:, :8], 4).flatten(1)
+    high = _cut(scales[:, 8:], 2).flatten(1)
     step = _half(d) * ((low | (high << 4)).float() - 32)
-    q = _shifted(qs.reshape(-1, 2, 32), (0, 2, 4, 6), 3).reshape(-1, 16, 16).float()
-    lifted = _shifted(qh, tuple(range(8)), 1).reshape(-1, 16, 16).float()
+    q = _cut(qs.reshape(-1, 2, 32), 2).reshape(-1, 16, 16).float()
+    lifted = _cut(qh, 1).reshape(-1, 16, 16).float()
     return (step[..., None] * (q - 4 * (1 - lifted))).flatten(1)
 
 
@@ -120,22 +121,22 @@ def _steps_and_leasts(scales: Tensor) -> tuple[Tensor, Tensor]:
 def _q4_k(block: Tensor) -> Tensor:
     d, m, scales, qs = block.split((2, 2, 12, 128), dim=1)
     steps, leasts = _steps_and_leasts(scales)
-    q = _shifted(qs.reshape(-1, 4, 32), (0, 4), 15).reshape(-1, 8, 32).float()
+    q = _cut(qs.reshape(-1, 4, 32), 4).reshape(-1, 8, 32).float()
     return ((_half(d) * steps)[..., None] * q - (_half(m) * leasts)[..., None]).flatten(1)
 
 
 def _q5_k(block: Tensor) -> Tensor:
     d, m, scales, qh, qs = block.split((2, 2, 12, 32, 128), dim=1)
     steps, leasts = _steps_and_leasts(scales)
-    low = _shifted(qs.reshape(-1, 4, 32), (0, 4), 15).reshape(-1, 8, 32)
-    q = (low | (_shifted(qh, tuple(range(8)), 1) << 4)).float()
+    low = _cut(qs.reshape(-1, 4, 32), 4).reshape(-1, 8, 32)
+    q = (low | (_cut(qh, 1) << 4)).float()
     return ((_half(d) * steps)[..., None] * q - (_half(m) * leasts)[..., None]).flatten(1)
 
 
 def _q6_k(block: Tensor) -> Tensor:
     qs, qh, scales, d = block.split((128, 64, 16, 2), dim=1)
-    low = _shifted(qs.reshape(-1, 2, 64), (0, 4), 15).reshape(-1, 8, 32)
-    high = _shifted(qh.reshape(-1, 2, 32), (0, 2, 4, 6), 3).reshape(-1, 8, 32)
+    low = _cut(qs.reshape(-1, 2, 64), 4).reshape(-1, 8, 32)
+    high = _cut(qh.reshape(-1, 2, 32), 2).reshape(-1, 8, 32)
     step = _half(d) * scales.view(torch.int8).float()
     q = (low | (high << 4)).reshape(-1, 16, 16).float() - 32
     return (step[..., None] * q).flatten(1)

@@ -40,6 +40,14 @@ def test_blocks_are_the_package_s(name):
     assert torch.equal(expand_blocks(torch.from_numpy(packed), name, (3, 1024), torch.bfloat16), expected.bfloat16())
 
 
+@pytest.mark.parametrize("name", GGUF_BLOCKS)
+def test_nothing_is_brought_to_the_device(monkeypatch, name):
+    """It would hold up a GPU at each use, and cannot be recorded."""
+    packed = torch.from_numpy(any_blocks(name, 3, 1024))
+    monkeypatch.setattr(torch, "tensor", None)
+    assert expand_blocks(packed, name, (3, 1024), torch.float32).shape == (3, 1024)
+
+
 def test_large_matrices_are_expanded_in_parts(monkeypatch):
     packed = torch.from_numpy(any_blocks("Q4_K", 7, 512))
     whole = expand_blocks(packed, "Q4_K", (7, 512), torch.float32)
