@@ -134,8 +134,12 @@ def _token_tiling(denoiser: Denoiser) -> Approximation | None:
 
 def _low_bit_attention(denoiser: Denoiser) -> Approximation | None:
     lossy = [backend.attend for backend in BACKENDS.values() if backend.is_lossy]
-    kernels = [module.kernel for module in denoiser.transformer.modules() if isinstance(module, Attention)]
-    layers = sum(kernel in lossy for kernel in kernels)
+    named = denoiser.transformer.named_modules()
+    kernels = {name: module.kernel for name, module in named if isinstance(module, Attention)}
+    # Self-attention with a bias stays with torch's own kernel.
+    streams = zip(("video", "audio"), denoiser.states, strict=True)
+    exact = tuple(f"{name}.self_attention" for name, state in streams if state is not None and state.attention)
+    layers = sum(kernel in lossy and not name.endswith(exact) for name, kernel in kernels.items())
     return Approximation("low_bit_attention", {"layers": layers, "of": len(kernels)}) if layers else None
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ltx2.conditioning.strengths import AttentionStrengths
 from ltx2.guidance.guidance import FOLLOWING, NEUTRAL, Guidance, GuidanceTable
 from ltx2.latents import Clip, states_of
 from ltx2.layers.attention_backends import AUTOMATIC, BACKENDS, Backend, use_attention
@@ -126,3 +127,14 @@ def test_layers_of_attention_in_fewer_bits_are_counted(told, chosen, monkeypatch
     assert each * len(network.blocks) == attention.counts["of"]
     assert attention.counts["layers"] == attention.counts["of"] - each
     assert str(attention) == f"low_bit_attention {attention.counts['layers']} of {attention.counts['of']}"
+
+
+def test_layers_with_a_bias_are_not_counted(case, chosen):
+    """Their kernel takes none, so torch's own runs there."""
+    prompts = Prompts(Context(case.inputs["video_context"], case.inputs["audio_context"]))
+    video, audio = states_of(*LATENTS)
+    network, counts = chosen("SageAttention"), []
+    for state in (video, replace(video, attention=AttentionStrengths.of(video))):
+        (attention,) = approximations(Denoiser(network, prompts, (state, audio)), prompts, SIGMAS)
+        counts.append(attention.counts["layers"])
+    assert counts[0] - counts[1] == len(network.blocks)
