@@ -33,10 +33,21 @@ def check_fused(device: torch.device) -> None:
         reason = f"they run on GPUs that torch calls cuda; this is {device.type}"
     elif find_spec("triton") is None:
         reason = "triton must be installed (on Windows: pip install triton-windows)"
+    else:
+        reason = _why_none_starts(device)
     if reason:
         raise LTX2Error(
             f"operations cannot be fused: {reason}. Take the LTX-2 Fused Operations node out, or disable it"
         )
+
+
+def _why_none_starts(device: torch.device) -> str | None:
+    """Why the smallest kernel does not run on `device`: Triton compiles what starts it, and needs a C compiler."""
+    try:
+        FUSED.joined(torch.ones(1, 1, 1, 16, device=device), torch.ones(1, 1, 1, device=device))
+    except Exception as error:  # noqa: BLE001 - Triton, its compilers and drivers raise whatever they like
+        return f"its first kernel failed with {type(error).__name__}: {error}"
+    return None
 
 
 def use_operations(network: nn.Module, operations: Operations) -> None:

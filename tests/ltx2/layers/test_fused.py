@@ -176,3 +176,14 @@ def test_a_guided_call(golden, name, kind):
 def test_what_cannot_be_fused_is_refused():
     with pytest.raises(LTX2Error, match="they run on GPUs that torch calls cuda; this is cpu"):
         check_fused(CPU)
+
+
+def test_a_kernel_that_does_not_start_says_why(monkeypatch):
+    """Tried in the interpreter: on a GPU it is compiled, where a C compiler may be missing."""
+    assert fused._why_none_starts(CPU) is None
+
+    def fails():
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(fused, "_ops", fails)
+    assert fused._why_none_starts(CPU) == "its first kernel failed with RuntimeError: Failed to find C compiler"
