@@ -48,6 +48,7 @@ def our_items(bench: Bench) -> list[Item]:
         ("H6", 25, partial(items.distilled, 1920, 1088, 12.0)),
         ("H13", 15, partial(items.whole, "bf16", "prompt", 45.0)),
         ("H2", 10, items.fused),
+        ("H1", 10, items.recorded),
         ("H12", 20, items.fp8),
         ("H13", 15, partial(items.whole, "fp8", "prompt, layers from RAM", 25.0)),
         ("H11", 100, items.streamed),

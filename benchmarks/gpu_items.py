@@ -25,6 +25,7 @@ from comfyui_ltx2.ltx2.networks.text.gemma import Gemma3
 from comfyui_ltx2.ltx2.networks.transformer.model import Transformer
 from comfyui_ltx2.ltx2.networks.upsampler import Upsampler, upsample
 from comfyui_ltx2.ltx2.networks.video_vae import VideoVAE
+from comfyui_ltx2.ltx2.recording import check_graphs, record_calls
 from comfyui_ltx2.ltx2.runtime.tiled_vae import decode_video
 from comfyui_ltx2.ltx2.runtime.tiling import Tiling
 from comfyui_ltx2.ltx2.sampling.denoiser import Context, Denoiser, Prompts
@@ -241,6 +242,19 @@ class Items:
             "ratio",
         )
         yield Row("H2", "the same: largest difference of velocities, by their deviation", "", off, None, None, "ours")
+
+    def recorded(self) -> Iterator[Row]:
+        """The same transformer with recorded steps, then plain again."""
+        check_graphs(self.bench.device)
+        before = self._resident("H1")
+        record_calls(self.sampling.transformer)
+        step = self.sampling.step(384, 256)
+        self.sampling.transformer.recorder = None
+        plain = step.velocity().double()  # the first of its kind is never recorded
+        milliseconds = self.bench.milliseconds(step)
+        off = float((step.velocity().double() - plain).abs().max() / plain.std())
+        yield Row("H1", "one forward, 384x256x121, CUDA graph; peer: without", "ms", milliseconds, before, 75.0, "ours")
+        yield Row("H1", "the same: largest difference of velocities, by their deviation", "", off, None, None, "ours")
 
     def fp8(self) -> Iterator[Row]:
         """From here on the transformer is one of fp8."""

@@ -32,7 +32,7 @@ from .checkpoint.weights import find_weights, packed_names
 from .compilation import check_compiled, compile_blocks
 from .config.audio_vae import AudioVAEConfig
 from .config.section import parse
-from .config.text import ConnectorsConfig, GemmaConfig
+from .config.text import ConnectorsConfig
 from .config.transformer import TransformerConfig
 from .config.upsampler import UpsamplerConfig
 from .config.video_vae import VideoVAEConfig
@@ -40,6 +40,7 @@ from .config.vocoder import VocoderConfig
 from .errors import ModelFileError
 from .layers.attention_backends import AUTOMATIC, use_attention
 from .layers.fused import FUSED, use_operations
+from .layers.operations import PLAIN
 from .networks.audio_vae.model import AudioVAE
 from .networks.text.connector import TextConnectors
 from .networks.text.encoder import TextEncoder
@@ -51,6 +52,7 @@ from .networks.vocoder.model import Vocoder
 from .placement import Placement
 from .precision.choices import AS_STORED, PRECISIONS, check_precision
 from .precision.summary import in_words
+from .recording import check_recorded, record_calls
 
 logger = logging.getLogger("ltx2")
 
@@ -181,7 +183,6 @@ class _SingleNetwork(Recipe):
 
     @property
     def on_the_way(self) -> LoraStack:
-        """What `merge_later` leaves to be done to weights."""
         return self._stack()
 
     def _stack(self) -> LoraStack:
@@ -199,8 +200,11 @@ class TransformerRecipe(_SingleNetwork):
     attention: str = AUTOMATIC
     is_compiled: bool = False
     is_fused: bool = False
+    is_recorded: bool = False
 
     def __post_init__(self) -> None:
+        if self.is_recorded:
+            check_recorded(self.placement, self.attention)
         if self.is_compiled:
             modes = [entry.use.mode for entry in self.loras]
             check_compiled(self.placement, self.precision, modes, is_fused=self.is_fused)
@@ -242,10 +246,11 @@ class TransformerRecipe(_SingleNetwork):
     def _finish(self, network: nn.Module) -> None:
         PRECISIONS[self.precision].finish(network)
         use_attention(network, self.attention)
-        if self.is_fused:
-            use_operations(network, FUSED)
+        use_operations(network, FUSED if self.is_fused else PLAIN)
         if self.is_compiled:
             compile_blocks(network)
+        if self.is_recorded:
+            record_calls(network)
 
     def tell(self, network: nn.Module) -> None:
         logger.info("%s: %s", self.file.path.name, in_words(network))
@@ -338,14 +343,12 @@ class TextEncoderRecipe(Recipe):
         source = Checkpoint.open(self.checkpoint.path)
         connectors = build(lambda: TextConnectors(self.connectors), TEXT, source, stack, check)
         put_beside_layers(connectors, stack)
-        config: GemmaConfig = self.config
-        encoder = TextEncoder(load_tokenizer(text), load_gemma(text, config, check), connectors)
+        encoder = TextEncoder(load_tokenizer(text), load_gemma(text, self.config, check), connectors)
         logger.info("%s: %s", self.file.path.name, in_words(encoder.gemma))
         return encoder
 
     def _restack(self, built: TextEncoderRecipe) -> Restack:
-        old, new = built._stack(), self._stack()
-        source = self.checkpoint.path
+        old, new, source = built._stack(), self._stack(), self.checkpoint.path
         return Restack(old, new, TEXT, lambda: Checkpoint.open(source), lambda encoder: encoder.connectors)  # type: ignore[return-value]
 
     def _stack(self) -> LoraStack:

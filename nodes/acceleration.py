@@ -1,4 +1,4 @@
-"""How a transformer's blocks run: with which attention, compiled or not, and with which operations between products."""
+"""How a transformer runs: with which attention, compiled or recorded, and with which operations between products."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..ltx2.compilation import check_compiler
 from ..ltx2.layers.attention_backends import AUTOMATIC, BACKENDS, check_backend, in_words
 from ..ltx2.layers.fused import check_fused
 from ..ltx2.recipe import TransformerRecipe
+from ..ltx2.recording import check_graphs
 from . import sockets
 from .host import current
 
@@ -124,4 +125,40 @@ class FuseOperations(io.ComfyNode):
         return io.NodeOutput(replace(transformer, is_fused=enabled))
 
 
-NODES = [SetAttention, CompileBlocks, FuseOperations]
+class RecordGraphs(io.ComfyNode):
+    """Record a step of the transformer as a CUDA graph and replay it: for small clips, which wait for Python."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return current().schema(
+            node_id="LTX2_CudaGraphs",
+            display_name="LTX-2 CUDA Graphs",
+            category="LTX-2/loaders",
+            description=cls.__doc__,
+            inputs=[
+                sockets.Transformer.Input(
+                    "transformer", tooltip="The transformer, with or without LoRAs, all of it on the GPU: else refused."
+                ),
+                io.Boolean.Input(
+                    "enabled",
+                    default=True,
+                    tooltip="Off hands on the transformer as it is. On needs a GPU that torch calls cuda. Equal to "
+                    "rounding. Cancelling waits for the end of a step. Untested: it has recorded on no GPU yet.",
+                ),
+            ],
+            outputs=[
+                sockets.Transformer.Output(
+                    "transformer", display_name="transformer", tooltip="The same transformer, its steps recorded."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, transformer: Any, enabled: bool) -> Any:
+        sockets.require(transformer, TransformerRecipe, "transformer", _SOURCE)
+        if enabled:
+            check_graphs(current().device(_PART))
+        return io.NodeOutput(replace(transformer, is_recorded=enabled))
+
+
+NODES = [SetAttention, CompileBlocks, FuseOperations, RecordGraphs]

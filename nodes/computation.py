@@ -102,4 +102,6 @@ class Computation:
         cures = self._stage.cures
         if any(recipe.kind in BLOCKS for recipe in self._borrowed):
             cures = (*cures, _PLACEMENT)
+        if any(getattr(recipe, "is_recorded", False) for recipe in self._borrowed):
+            cures = ("disable LTX-2 CUDA Graphs", *cures)
         return LTX2Error(f"{self.title} must fit into {place}; {got}; {', or '.join(cures)}")

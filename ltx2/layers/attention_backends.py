@@ -36,6 +36,7 @@ class Backend:
         attend: (queries, keys, values) -> what was found.
         fails_on: (device, dtype) -> why it cannot run there; None where it can.
         is_lossy: Whether it computes in fewer bits than its inputs have.
+        is_recordable: Whether it runs on the stream that torch computes on, as CUDA graphs need.
         ran_on: Where this pack has run it; None for nowhere yet.
     """
 
@@ -43,6 +44,7 @@ class Backend:
     attend: Attend
     fails_on: Fails
     is_lossy: bool = False
+    is_recordable: bool = True
     ran_on: str | None = None
 
 
@@ -134,7 +136,11 @@ BACKENDS: dict[str, Backend] = {
         _package("flash_attn.cute", "pip install flash-attn-4", (9, 0)),
     ),
     "SageAttention": Backend(
-        "products in int8 and fp8", _sage, _package("sageattention", "pip install sageattention", (8, 0)), is_lossy=True
+        "products in int8 and fp8",
+        _sage,
+        _package("sageattention", "pip install sageattention", (8, 0)),
+        is_lossy=True,
+        is_recordable=False,  # its kernels run on the default stream, whatever torch's is
     ),
     "xFormers": Backend(
         "memory-efficient attention",

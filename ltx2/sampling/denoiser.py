@@ -19,6 +19,7 @@ from ..layers.modulation import Levels
 from ..networks.transformer.inputs import StreamInput
 from ..networks.transformer.model import Transformer
 from ..networks.transformer.passes import Pass
+from ..recording import as_called
 from ..tokens import TokenState
 from .memory import fitted, forward_of
 from .solvers import Latents, Prediction
@@ -97,6 +98,8 @@ class Denoiser:
         )
         fixed = prompts.passes_per_forward
         given = forward_of(largest(states, prompts.tiling), self.guidance, fixed)
+        if transformer.recorder is not None and free_memory is not None:
+            free_memory //= 2  # a recording keeps its memory, also while calls of another kind run
         self.forward = fitted(transformer.config, given, dtype, free_memory, fixed=bool(fixed))
         text = transformer.text(*contexts) if self.forward.keeps_text else (None, None)
 
@@ -111,6 +114,7 @@ class Denoiser:
         self._prepared = prepared
         self._is_frozen = tuple(state is not None and not state.mask.any() for state in states)
         self.tiles = tiles_of(states[0], prompts.tiling)
+        self._call = as_called(transformer, device or torch.device("cpu"), in_tiles=bool(self.tiles))
         # Tiles are prepared where they are used: the rotary tables of a large clip are large.
         self.streams = () if self.tiles else prepared(states)
         #: How many passes have gone through the transformer so far.
@@ -155,7 +159,7 @@ class Denoiser:
 
         def ask(streams: Streams, x: Latents) -> Found:
             inputs = self._inputs(streams, x, sigma, updated)
-            velocities = self.transformer(*inputs, tuple(passes.values()), self.forward.at_once)
+            velocities = self._call(*inputs, tuple(passes.values()), self.forward.at_once)
             return tuple(
                 stream.x0(latent, velocity, sigma) if stream else None
                 for stream, latent, velocity in zip(streams, x, velocities, strict=True)
@@ -185,7 +189,7 @@ class Denoiser:
         """Velocities (B, T, C) for the positive prompt, were the first block the last one too."""
 
         def ask(streams: Streams, x: Latents) -> Found:
-            velocities = self.transformer(*self._inputs(streams, x, sigma, (True, True)), num_blocks=1)
+            velocities = self._call(*self._inputs(streams, x, sigma, (True, True)), num_blocks=1)
             return tuple(None if v is None else (v.to(latent),) for v, latent in zip(velocities, x, strict=True))
 
         return tuple(None if each is None else each[0] for each in self._everywhere(ask, x))

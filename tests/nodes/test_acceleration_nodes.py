@@ -1,4 +1,4 @@
-"""The nodes of attention kernels and of compiled blocks: what they choose, and what they refuse."""
+"""The nodes that say how a transformer runs: what they choose, and what they refuse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def compiled(nodes):
 def test_they_say_what_their_choices_are(nodes, pack):
     attention, *others = (node.GET_SCHEMA() for node in nodes.NODES)
     assert [each.node_id for each in (attention, *others)] == [
-        *("LTX2_Attention", "LTX2_Compile", "LTX2_FusedOperations")
+        *("LTX2_Attention", "LTX2_Compile", "LTX2_FusedOperations", "LTX2_CudaGraphs")
     ]
     _, choice = attention.inputs
     assert choice.options == list(pack("ltx2.layers.attention_backends").BACKENDS)
@@ -99,3 +99,20 @@ def test_fused_operations_are_another_recipe_and_need_a_gpu(pack, nodes, recipe,
     assert taken == {fused.FUSED}
     with pytest.raises(error, match="transformer must come from an LTX-2 loader"):
         fuse(3, True)
+
+
+def test_recorded_steps_are_another_recipe_and_need_a_gpu(pack, nodes, recipe, error):
+    record, placement = nodes.RecordGraphs.execute, pack("ltx2.placement")
+    with pytest.raises(error, match="must have a device that torch calls cuda; got cpu: disable LTX-2 CUDA Graphs"):
+        record(recipe, True)
+    chosen = replace(recipe, is_recorded=True)
+    assert chosen != recipe
+    assert record(chosen, False).args[0] == recipe
+    assert chosen.build().recorder is pack("ltx2.recording").CudaRecorder
+    assert recipe.build().recorder is None
+    with pytest.raises(error, match="got the placement 'streamed from disk': choose 'resident', or disable LTX-2 CUDA"):
+        replace(chosen, placement=placement.Placement(placement.DISK))
+    with pytest.raises(error, match="got SageAttention: choose one of automatic, .*, or disable LTX-2 CUDA"):
+        replace(chosen, attention="SageAttention")
+    with pytest.raises(error, match="transformer must come from an LTX-2 loader"):
+        record(3, True)

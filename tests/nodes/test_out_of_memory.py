@@ -106,6 +106,18 @@ def test_a_computation_says_what_it_took_and_what_helps(pack, host, recipe, erro
     assert compute(is_broken=False).shape == (1, 2)
 
 
+def test_memory_of_recordings_is_a_cure(pack, host, recipe, error):
+    object.__setattr__(recipe, "is_recorded", True)
+
+    def compute():
+        with pack("nodes.computation").Computation(TITLES[0]) as running:
+            running.borrow(recipe, activation_bytes=7)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(error, match="it ran out .*; disable LTX-2 CUDA Graphs, or "):
+        compute()
+
+
 @pytest.mark.parametrize("cause", OUT_OF_MEMORY, ids=lambda cause: str(cause)[:20])
 def test_every_way_of_saying_it_is_understood(pack, host, error, cause):
     with pytest.raises(error, match="decode video must fit into the memory of (cpu|this machine); it ran out; set"):

@@ -75,6 +75,7 @@ VALUES = {
     "overlap": 0.4,
     ("LTX2_TokenTiling", "overlap"): 160,
     ("LTX2_FusedOperations", "enabled"): False,  # there is no GPU
+    ("LTX2_CudaGraphs", "enabled"): False,  # likewise
     "spatial_factor": 1,
     "temporal_factor": 1,
 }

@@ -6,7 +6,7 @@ Shapes: B batch, P passes, T tokens, C latent channels, A position axes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The audio-video diffusion transformer of every release up to 2.5; the config says which."""
+    """The audio-video diffusion transformer of every release up to 2.5; the config says which.
+
+    Attributes:
+        recorder: What a run records its calls with; see recording.py. None records nothing.
+    """
+
+    recorder: Callable[[torch.device], Any] | None = None
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -172,7 +178,7 @@ class Transformer(nn.Module):
         """The states of each pass behind the parts of a segment; those before it are taken out of `states`."""
         some = next(x for x in states[0] if x is not None)
         first = segment.parts[0] // len(PARTS)
-        batches = [Batch.of([passes[n] for n in one], first, len(some), some.device) for one in segment.batches]
+        batches = [Batch.of(tuple(passes[n] for n in one), first, len(some), some.device) for one in segment.batches]
         prompts = [{passes[number].prompts[n] for number in segment.passes} for n in (0, 1)]
         stacked = [tuple(map(_stack, zip(*(states[n] for n in one), strict=True))) for one in segment.batches]
         states.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 import torch
@@ -119,7 +120,8 @@ class Batch:
     kept: tuple[Tensor | None, ...]
 
     @classmethod
-    def of(cls, passes: Sequence[Pass], block: int, num_clips: int, device: torch.device) -> Batch:
+    @cache  # What is brought to a GPU from step to step holds it up, and what a CUDA graph reads must stay.
+    def of(cls, passes: tuple[Pass, ...], block: int, num_clips: int, device: torch.device) -> Batch:
         rows = torch.arange(len(passes) * num_clips).view(len(passes), num_clips)
         left_out = torch.tensor([one.left_out(block) for one in passes])
         kept = tuple(
