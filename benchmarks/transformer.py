@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -18,6 +18,7 @@ from peers import Clip, our_inputs, ours, their_inputs, transformer_config, twin
 from report import Row
 from stages import Run, sampling
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 RELEASES = ("2.0", "2.3")
 CLIPS = tuple(
@@ -157,30 +158,56 @@ def counted(release: str, clip: Clip) -> None:
 
 
 @torch.no_grad()
-def seconds_of(release: str, clip: Clip) -> tuple[float, float]:
-    """Least process time of a call of either, fp32; they take turns, so that what else the machine does hits both.
+def seconds_of(release: str, clip: Clip) -> tuple[float, ...]:
+    """Least process time of a call of either, fp32; they take turns, so that what else the machine does hits both."""
+    return least(small_pair(release, clip).calls())
 
-    Ours is a step behind the first: where no noise level enters the text (2.0), its keys and values are known.
-    """
+
+def small_pair(release: str, clip: Clip) -> Pair:
+    """Ours is a step behind the first: where no noise level enters the text (2.0), its keys and values are known."""
     pair = Pair(transformer_config(release, **SMALL), clip, device="cpu", dtype=torch.float32)
     network, streams = cast(Transformer, pair.networks[0]), (pair.video, pair.audio)
     if not network.follows_sigma_in_text:
         text = network.text(*(stream.contexts for stream in streams))
         pair.video, pair.audio = (replace(stream, text=known) for stream, known in zip(streams, text, strict=True))
-    found = ([], [])
+    return pair
+
+
+def least(calls: Sequence[Callable[[], object]]) -> tuple[float, ...]:
+    """Least process time of each; the first turn does not count."""
+    found = [[] for _ in calls]
     for number in range(ROUNDS + 1):
-        for call, seconds in zip(pair.calls(), found, strict=True):
+        for call, seconds in zip(calls, found, strict=True):
             start = time.process_time()
             call()
             if number:
                 seconds.append(time.process_time() - start)
-    return min(found[0]), min(found[1])
+    return tuple(map(min, found))
 
 
+def products(call: Callable[[], object]) -> float:
+    """Least time of a call's matrix products and attention alone, which no other code around them makes faster."""
+    found = []
+    for _ in range(ROUNDS):
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            call()
+        events = profiled.key_averages()
+        found.append(
+            sum(one.self_cpu_time_total for one in events if one.key == "aten::addmm" or "dot_prod" in one.key)
+        )
+    return min(found) / 1e6
+
+
+@torch.no_grad()
 def timed(release: str, clip: Clip) -> None:
     """One line."""
-    own, other = seconds_of(release, clip)
-    print(f"{release:>7}  {_words(clip):30} {own * 1e3:8.1f} {other * 1e3:9.1f} {own / other:6.3f}")
+    calls = small_pair(release, clip).calls()
+    own, other = least(calls)
+    alone = products(calls[0])
+    print(
+        f"{release:>7}  {_words(clip):30} {own * 1e3:8.1f} {other * 1e3:9.1f} {own / other:6.3f} "
+        f"{alone * 1e3:9.1f} {alone / other:6.3f}"
+    )
 
 
 def main() -> None:
@@ -198,9 +225,9 @@ def main() -> None:
     torch.set_num_threads(1)
     print(
         "\nTime of one forward call: fp32, CPU, 1 thread, 4 blocks of width 512 / 256, 1024 context tokens, least "
-        f"process time of {ROUNDS} calls that take turns."
+        f"process time of {ROUNDS} calls that take turns; and what of ours is products and attention."
     )
-    print("release  clip                            ours ms theirs ms  ratio")
+    print("release  clip                            ours ms theirs ms  ratio  products  ratio")
     for release in RELEASES:
         for clip in SMALL_CLIPS:
             timed(release, clip)
