@@ -65,6 +65,8 @@ class CudaRecorder:
                 if problem is not None:
                     raise problem from None
                 raise
+            finally:
+                problem = None  # else it and this frame would keep each other, and what the work has in hand
         self._pool = graph.pool()
         return tuple(found), graph.replay
 
