@@ -33,11 +33,13 @@ SET = """([title, name, value]) => {
     app.graph.nodes.find(node => node.title === title).widgets.find(each => each.name === name).value = value;
 }"""
 FIT = "() => { app.canvas.deselectAll(); app.extensionManager.command.execute('Comfy.Canvas.FitView') }"
-# Progress is noted as it is told, as a tiny run is over in a moment.
+# Progress is noted as it is set, as a tiny run is over in a moment: between two looks there may be all of it.
 WATCH = """id => {
     window.seen = [];
-    const look = () => window.seen.push(app.graph.getNodeById(id).progress);
-    for (const kind of ["progress_state", "progress"]) app.api.addEventListener(kind, look);
+    const node = app.graph.getNodeById(id);
+    let progress = node.progress;
+    const set = value => window.seen.push(progress = value);
+    Object.defineProperty(node, "progress", { configurable: true, get: () => progress, set });
 }"""
 PREVIEW = """id => (document.querySelector(`[data-node-id='${id}'] img[src^='blob:']`)
     ?? app.graph.getNodeById(id).imgs?.[0])?.naturalWidth"""
