@@ -60,6 +60,7 @@ def _register(name: str, path: Path) -> ModuleType:
 _register("ltx2", ROOT / "ltx2")
 _register("oracle", ROOT / "tests" / "oracle.py")
 _register("small_graphs", ROOT / "tests" / "small_graphs.py")
+_register("second_device", ROOT / "tests" / "second_device.py")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from second_device import SecondDevice
 
 ROOT = Path(__file__).resolve().parents[2]
 GEMMA = "gemma-3-12b-it-qat-q4_0-unquantized"
@@ -59,11 +60,31 @@ def infos(pack, host):
 
 
 @pytest.fixture
-def distilled(pack, tiny_models, tmp_path):
+def second_device(pack, monkeypatch):
+    """A device with 60 GB free, in use; what is pinned for it must be given back."""
+    device = SecondDevice(60 * 2**30)
+    device.installed(monkeypatch, pack("ltx2.runtime.offload.reading").Reader)
+    with device.in_use():
+        yield device
+        pack("nodes.host.networks").CACHE.clear()
+    assert not device.pinned
+
+
+@pytest.fixture
+def device_name(request):
+    """Where `distilled` computes; a test on both devices parametrises it with "cpu" and "cuda:0"."""
+    name = getattr(request, "param", "cpu")
+    if name != "cpu":
+        request.getfixturevalue("second_device")
+    return name
+
+
+@pytest.fixture
+def distilled(pack, tiny_models, tmp_path, device_name):
     """(`run("Guider", transformer=...)` runs a node; the inputs of LTX-2 Sample with the distilled tiny model)."""
     folders = [tmp_path / name for name in ("input", "output")]
     with pack("nodes.host.headless.session").session(
-        tiny_models("2.3"), *folders, device="cpu", temp=tmp_path / "temp", stream=io.StringIO()
+        tiny_models("2.3"), *folders, device=device_name, temp=tmp_path / "temp", stream=io.StringIO()
     ) as executor:
 
         def run(node_id, **values):

@@ -11,6 +11,7 @@ import torch
 
 AUTOMATIC, RESIDENT, RAM, DISK = "automatic", "resident", "streamed from RAM", "streamed from disk"
 SIGMAS = torch.tensor([1.0, 0.6, 0.0])
+BOTH_DEVICES = ["cpu", "cuda:0"]
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def test_what_the_node_refuses(distilled, place, error):
         place(text_encoder=transformer)
 
 
+@pytest.mark.parametrize("device_name", BOTH_DEVICES, indirect=True)
 @pytest.mark.parametrize("mode", [RESIDENT, RAM, DISK, AUTOMATIC])
 def test_a_sample_is_the_same_wherever_the_weights_are(pack, sample, networks, mode, caplog):
     Placement = pack("ltx2.placement").Placement
@@ -148,6 +150,7 @@ def test_a_resident_network_is_built_once_and_is_that_of_the_recipe(
     assert any(not torch.equal(mapped[name].float(), one.float()) for name, one in network.blocks.state_dict().items())
 
 
+@pytest.mark.parametrize("device_name", BOTH_DEVICES, indirect=True)
 def test_loras_are_the_same_and_a_new_strength_makes_a_streamed_network_anew(
     pack, sample, networks, distilled, tiny_models
 ):
@@ -164,6 +167,7 @@ def test_loras_are_the_same_and_a_new_strength_makes_a_streamed_network_anew(
     assert not same(found[0.5, "merge"][0], found[1.0, "merge"][0])
 
 
+@pytest.mark.parametrize("device_name", BOTH_DEVICES, indirect=True)
 @pytest.mark.parametrize("mode", [RAM, DISK])
 def test_a_prompt_is_the_same_with_a_streamed_text_encoder(pack, distilled, place, networks, mode, tiny_models):
     run, _ = distilled

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 PRECISIONS = ["as stored", "fp8 cast", "fp8 scaled matmul"]
+BOTH_DEVICES = ["cpu", "cuda:0"]
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def gguf_file(checkpoint, tmp_path):
     return tmp_path / "tiny.gguf"
 
 
+@pytest.mark.parametrize("device_name", BOTH_DEVICES, indirect=True)
 @pytest.mark.parametrize("precision", [*PRECISIONS, "gguf"])
 def test_a_sample_is_the_same_wherever_packed_weights_are(
     pack, distilled, fp8, checkpoint, gguf_file, tiny_models, precision
