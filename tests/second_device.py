@@ -156,9 +156,9 @@ class SecondDevice:
         with _Operations(self), _Functions(self):
             yield
 
-    def installed(self, monkeypatch: Any, reader: Any) -> None:
-        """Have `torch.cuda` speak of this device, new threads use it, and `reader` (the class) tell what it fills."""
-        start, run, fill = threading.Thread.start, threading.Thread.run, reader.fill
+    def installed(self, monkeypatch: Any, reader: Any = None) -> None:
+        """Have `torch.cuda` speak of this device, new threads use it, and the class `reader` tell what it fills."""
+        start, run = threading.Thread.start, threading.Thread.run
 
         def start_later(thread: threading.Thread) -> None:
             self.order.learn(thread, self.order.moment(threading.current_thread()))
@@ -173,7 +173,11 @@ class SecondDevice:
             self.order.touch(agent, "reading a file", reads=set(), writes={_storage(buffer)}, fresh=set())
             fill(one, layout, buffer)
 
-        monkeypatch.setattr(reader, "fill", fill_and_tell)
+        if reader:
+            fill = reader.fill
+            monkeypatch.setattr(reader, "fill", fill_and_tell)
+        # A parameter that only exchanges its data would stay no `There`.
+        monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
         monkeypatch.setattr(threading.Thread, "start", start_later)
         monkeypatch.setattr(threading.Thread, "run", run_here)
         monkeypatch.setattr(Stream, "device_of_tests", self, raising=False)
@@ -183,6 +187,7 @@ class SecondDevice:
             "device_count": lambda: 1,
             "mem_get_info": lambda device=None: (self.free_memory, self.free_memory),
             "empty_cache": lambda: None,
+            "synchronize": lambda device=None: self.stream.synchronize(),
             "max_memory_allocated": lambda device=None: 0,
             "reset_peak_memory_stats": lambda device=None: None,
             "Stream": Stream,
