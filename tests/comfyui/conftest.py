@@ -242,3 +242,43 @@ host = pack("nodes.host").current()
 for folder in models.iterdir():
     folder_paths.add_model_folder_path(folder.name, str(folder))
 """
+
+
+@pytest.fixture(scope="session")
+def second_device() -> Callable[[Path], str]:
+    """`second_device(capacity)`: code by which ComfyUI takes the stand-in for a GPU for its device.
+
+    It has as many bytes of memory as stand in that file, and only weights count. Threads that start use it.
+    """
+    file = str(ROOT / "tests" / "second_device.py")
+    return lambda capacity: _SECOND_DEVICE.format(file=file, capacity=str(capacity))
+
+
+_SECOND_DEVICE = """
+import importlib.util, sys
+from pathlib import Path
+import comfy.model_management as management
+
+spec = importlib.util.spec_from_file_location("second_device", {file!r})
+sys.modules["second_device"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+
+class Patches:
+    setattr = staticmethod(lambda owner, name, value, raising=True: setattr(owner, name, value))
+
+second_device = module.SecondDevice(60 * 2**30)
+second_device.installed(Patches)
+
+def free(device=None, torch_free_too=False):
+    loaded = sum(each.model_loaded_memory() for each in management.current_loaded_models if each.model is not None)
+    left = management.minimum_inference_memory() + max(int(Path({capacity!r}).read_text()) - loaded, 0)
+    return (left, 0) if torch_free_too else left
+
+management.get_torch_device = management.vae_device = lambda: module.DEVICE
+management.get_torch_device_name = str
+management.get_total_memory = lambda device=None, torch_total_too=False: (2**36, 2**36) if torch_total_too else 2**36
+management.get_free_memory = free
+management.should_use_bf16 = lambda *_, **__: False
+management.lowvram_available = True
+management.vram_state = management.VRAMState.NORMAL_VRAM
+"""

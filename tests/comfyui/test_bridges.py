@@ -69,18 +69,27 @@ kept_audio["noise_mask"][:, :, :5] = 0
 
 
 @pytest.fixture
-def bridged(in_comfyui, tiny_models):
-    """`bridged(code, release)` runs it where our latents, guiders and both ways of sampling have names."""
+def bridged(in_comfyui, tiny_models, second_device, tmp_path):
+    """`bridged(code, release)` runs it where our latents, guiders and both ways of sampling have names.
 
-    def run(code: str, release: str = "2.3"):
-        return in_comfyui(_START.format(models=tiny_models(release)) + textwrap.dedent(code))
+    With `capacity` it does so on the stand-in for a GPU that has as many bytes.
+    """
+
+    def run(code: str, release: str = "2.3", capacity: int | None = None):
+        device = ""
+        if capacity is not None:
+            (tmp_path / "capacity").write_text(str(capacity))
+            device = second_device(tmp_path / "capacity") + "in_use = second_device.in_use()\nin_use.__enter__()\n"
+        return in_comfyui(device + _START.format(models=tiny_models(release)) + textwrap.dedent(code))
 
     return run
 
 
-def test_samplers_walk_our_guider_to_what_our_own_solvers_find(bridged):
+@pytest.mark.parametrize("capacity", [None, 1_500_000, 10**9])
+def test_samplers_walk_our_guider_to_what_our_own_solvers_find(bridged, capacity):
     """Latents of about 6: the order of additions differs, which guidance and the other solvers enlarge."""
-    answer = bridged("""
+    answer = bridged(
+        """
         guide = frames.ReplacedFrames(drawn(1, 128, 1, 3, 4), 0, 0.7)
         beside = frames.AppendedFrames(drawn(1, 128, 1, 3, 4), 16, 0.8)
         guides = latents.with_conditions(noisy_video, (guide, beside))
@@ -98,7 +107,9 @@ def test_samplers_walk_our_guider_to_what_our_own_solvers_find(bridged):
         answer["denoised output"] = difference(ours(*case), theirs(*case)[1])
         for solver in ("euler_cfg_pp", "gradient_estimation"):
             answer[solver] = difference(ours(*case, solver), theirs(*case, solver)[0])
-    """)
+    """,
+        capacity=capacity,
+    )
     assert len(answer) == 9
     solvers = [answer.pop(solver) for solver in ("euler_cfg_pp", "gradient_estimation")]
     assert max(answer.values()) <= 1e-5, answer
