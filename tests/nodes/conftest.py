@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from second_device import SecondDevice
 
 ROOT = Path(__file__).resolve().parents[2]
 GEMMA = "gemma-3-12b-it-qat-q4_0-unquantized"
@@ -62,6 +61,8 @@ def infos(pack, host):
 @pytest.fixture
 def second_device(pack, monkeypatch):
     """A device with 60 GB free, in use; what is pinned for it must be given back."""
+    from second_device import SecondDevice  # late: programs of some tests import this file by itself
+
     device = SecondDevice(60 * 2**30)
     device.installed(monkeypatch, pack("ltx2.runtime.offload.reading").Reader)
     with device.in_use():
