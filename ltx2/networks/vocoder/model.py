@@ -5,7 +5,9 @@ Shapes: log-mel (B, 2, T, bins); waveform (B, 2, samples).
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,10 +59,17 @@ class Vocoder(nn.Module):
         raise NotImplementedError
 
 
-def _exact_convolutions() -> AbstractContextManager[None]:
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
     """cuDNN rounds fp32 convolutions to TF32 unless told otherwise, which is hardly better than bfloat16."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+    # Not `cudnn.flags`: it fails where anybody has told torch so for convolutions or for all of it.
+    cudnn: Any = torch.backends.cudnn
+    convolutions = cudnn.conv
+    kept, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = kept
 
 
 class PlainVocoder(Vocoder, Generator):

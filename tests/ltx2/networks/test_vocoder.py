@@ -214,6 +214,26 @@ def test_always_float32(raw):
         assert torch.equal(vocoder(mel), expected)
 
 
+@pytest.mark.parametrize(
+    ("owner", "precision"),
+    [(torch.backends.cudnn.conv, "tf32"), (torch.backends.cudnn.conv, "ieee"), (torch.backends, "ieee")],
+    ids=["as torch has it", "convolutions exact", "all exact"],
+)
+@torch.no_grad()
+def test_convolutions_are_not_rounded_to_tf32_whatever_was_set_before(request, owner, precision):
+    conv = torch.backends.cudnn.conv
+    vocoder, seen = filled(PLAIN, random_weights(PLAIN)), []
+    next(m for m in vocoder.modules() if isinstance(m, torch.nn.Conv1d)).register_forward_hook(
+        lambda *_: seen.append(conv.fp32_precision)
+    )
+    request.addfinalizer(lambda own=owner.fp32_precision: setattr(owner, "fp32_precision", own))
+    owner.fp32_precision = precision
+    before = torch.backends.fp32_precision, conv.fp32_precision
+    vocoder(torch.randn(1, 2, 3, 64))
+    assert set(seen) == {"ieee"}
+    assert (torch.backends.fp32_precision, conv.fp32_precision) == before
+
+
 @torch.no_grad()
 def test_a_length_that_is_no_multiple_of_the_hop_is_padded_and_cropped():
     raw = copy.deepcopy(EXTENDED)
