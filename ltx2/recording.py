@@ -27,7 +27,7 @@ Velocities = tuple[Tensor | None, ...]
 _CHANGING = ("latent", "sigma", "levels")
 _CURE = "disable LTX-2 CUDA Graphs"
 #: CUDA and its libraries have no class of their own for it.
-_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")
+_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 #: Of what a call gives, by its size: kernels may be chosen otherwise while a GPU records.
 _LARGEST_ERROR = 1e-2
 
@@ -148,7 +148,7 @@ class _Call:
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY):
                 raise
-            raise LTX2Error(f"this call cannot be recorded as a CUDA graph: {error}; {_CURE}") from error
+            raise LTX2Error(f"this call cannot be recorded as a CUDA graph: {error}; {_CURE} and restart") from error
         self._replay()
         if not all(map(_is_near, self._found, self.first)):
             raise LTX2Error(
