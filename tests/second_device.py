@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ _ROOT = Path(__file__).resolve().parent.parent
 _PACK = tuple(str(_ROOT / part) for part in ("ltx2", "nodes"))
 _ops = torch.ops.aten
 _COPIES = {_ops._to_copy.default, _ops.copy_.default}
-_WAITS = {_ops._local_scalar_dense.default, _ops.equal.default, _ops.nonzero.default, _ops.masked_select.default}
+_WAITS = {_ops._local_scalar_dense.default, _ops.equal.default, _ops.allclose.default, _ops.nonzero.default}
+_WAITS |= {_ops.masked_select.default, _ops._unique2.default, _ops.repeat_interleave.Tensor}
 #: These ask for CUDA itself before they reach an operation.
 _functional = torch.nn.functional
-_VIEWS = {torch.Tensor.__getitem__}
+_INDEXED = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
 _WRITES = {torch.Tensor.__setitem__, torch.Tensor.copy_}
 _WHOLE = {getattr(_functional, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3)}
-_WHOLE |= {_functional.scaled_dot_product_attention} | _VIEWS | _WRITES
+_WHOLE |= {_functional.scaled_dot_product_attention} | _INDEXED | _WRITES
 _MADE_FROM_DATA = {torch.tensor, torch.as_tensor}
 
 Moment = dict[object, int]
@@ -141,12 +142,15 @@ class SecondDevice:
     Attributes:
         waits: For each time that the host waited for results: the functions of the pack on the stack, innermost first.
         pinned: Addresses of memory that is registered for copies.
+        refuses_pins: Whether no more can be; CUDA's error then lies in wait for the next operation, as it does there.
     """
 
     def __init__(self, free_memory: int) -> None:
         self.free_memory = free_memory
         self.waits: list[tuple[str, ...]] = []
         self.pinned: set[int] = set()
+        self.refuses_pins = False
+        self._error: str | None = None
         self.order = Order()
         self._local = threading.local()
 
@@ -193,6 +197,7 @@ class SecondDevice:
             "Stream": Stream,
             "current_stream": lambda device=None: self.stream,
             "stream": self._on,
+            "device": lambda device: nullcontext(),
             "cudart": lambda: self,
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
@@ -211,15 +216,22 @@ class SecondDevice:
             self._local.stream = before
 
     def cudaHostRegister(self, address: int, size: int, flags: int) -> int:  # noqa: N802 - CUDA's name
+        if self.refuses_pins:
+            self._error = "CUDA error: out of memory"
+            return 2
         self.pinned.add(address)
         return 0
 
     def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
         self.pinned.remove(address)
+        self.order.touch(threading.current_thread(), "unpinning", reads=set(), writes={address}, fresh=set())
         return 0
 
     def call(self, func: Any, args: Any, kwargs: dict[str, Any], *, is_view: bool, written: list[Any]) -> Any:
         """Compute on the CPU what is asked of the device, and note what comes of it."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise RuntimeError(error)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         device = kwargs.get("device")
         is_there = any(isinstance(tensor, There) for tensor in given) if device is None else _is_there(device)
@@ -237,7 +249,9 @@ class SecondDevice:
         if not is_view:
             self._touched(str(func), given, written, found)
         is_across = is_copy and {isinstance(tensor, There) for tensor in given} != {is_there}
-        if func in _WAITS or (is_across and not self._is_beside(args, kwargs)):
+        # How many rows a mask takes is known on the device alone.
+        is_masked = func in _INDEXED and any(leaf.dtype == torch.bool for leaf in _indexes(args))
+        if func in _WAITS or is_masked or (is_across and not self._is_beside(args, kwargs)):
             self.waits.append(_where())
             self.stream.synchronize()
         own = {id(_values(tensor)): tensor for tensor in given}
@@ -296,7 +310,12 @@ class _Functions(TorchFunctionMode):
                 if not is_there or "cuda" not in str(error).lower():
                     raise
         written = [args[0]] if func in _WRITES else []
-        return self._device.call(func, args, kwargs, is_view=func in _VIEWS, written=written)
+        is_view = func is torch.Tensor.__getitem__ and not _indexes(args)
+        return self._device.call(func, args, kwargs, is_view=is_view, written=written)
+
+
+def _indexes(args: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(args[1]) if isinstance(leaf, torch.Tensor)]
 
 
 def _is_there(leaf: object) -> bool:

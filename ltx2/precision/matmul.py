@@ -46,7 +46,7 @@ class Fp8Linear(PackedLinear):
         output = torch._scaled_mm(
             rounded,
             self.weight.to(input.device).t(),
-            scale_a=scale.view(()),
+            scale_a=scale.float().view(()),
             scale_b=parts[SCALE].float().view(()),
             bias=bias if is_added else None,
             out_dtype=input.dtype,

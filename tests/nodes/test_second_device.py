@@ -22,16 +22,20 @@ def test_waiting_is_noticed(second_device):
     assert there.sum().item() == 6
     there.cpu()
     torch.ones(3).to(DEVICE)
-    assert len(second_device.waits) == 3
+    there[there > 1] = 3
+    assert len(second_device.waits) == 4
+    assert there[there.new_zeros(2, dtype=torch.long)].shape == (2,)
+    assert len(second_device.waits) == 4, "indexes say how many"
 
 
 @pytest.fixture
 def copied_beside(second_device):
     """`copied_beside(waits_for_copy=..., waits_for_use=...)` reads a buffer that another stream fills, twice."""
-    pinned, runtime = torch.ones(3), torch.cuda.cudart()
+    pinned, runtime, made = torch.ones(3), torch.cuda.cudart(), []
 
     def run(*, waits_for_copy, waits_for_use):
         beside, here, buffer = torch.cuda.Stream(), torch.cuda.current_stream(), torch.zeros(3, device=DEVICE)
+        made.append(beside)
         beside.wait_stream(here)
         for _ in range(2):
             with torch.cuda.stream(beside):
@@ -45,6 +49,8 @@ def copied_beside(second_device):
 
     assert runtime.cudaHostRegister(pinned.data_ptr(), pinned.nbytes, 0) == 0
     yield run
+    for stream in made:
+        stream.synchronize()
     runtime.cudaHostUnregister(pinned.data_ptr())
 
 
@@ -105,3 +111,9 @@ def test_steps_behind_the_first_wait_for_nothing_but_what_enters_and_leaves_them
     step = ["denoiser.inputs", "denoiser.inputs", "denoiser.x0"]  # the latent and its noise level; the prediction
     assert waits[-2 * len(step) :] == step * 2
     assert len(waits) < 4 * len(step), "nor does the first for much more"
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_a_device_is_named_as_its_tensors_name_it(pack, second_device, tmp_path, name):
+    with pack("nodes.host.headless.host").HeadlessHost(tmp_path, tmp_path, tmp_path, device=name) as host:
+        assert host.device() == torch.ones(1, device=DEVICE).device

@@ -13,6 +13,8 @@ from torch import Tensor
 
 logger = logging.getLogger("ltx2")
 
+_FOR_ALL_DEVICES = 1  # cudaHostRegisterPortable
+
 #: A moment on a device, before or after which something happens; None where nothing is ever under way.
 Moment = Any
 
@@ -49,17 +51,27 @@ class HostBuffer:
     def release(self) -> None:
         """Unpin, and let go of the memory."""
         if self._is_registered:
-            torch.cuda.cudart().cudaHostUnregister(self.bytes.data_ptr())
+            _went_well(torch.cuda.cudart().cudaHostUnregister(self.bytes.data_ptr()))
             self._is_registered = False
         self.bytes = torch.empty(0, dtype=torch.uint8)
 
 
 def _register(buffer: Tensor) -> bool:
     # torch's own pinned memory is rounded up to a power of two, and never given back.
-    failed = int(torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), buffer.nbytes, 0))
-    if failed:
-        logger.warning("%.2f GB of RAM cannot be pinned (error %d): copies are slower", buffer.nbytes / 1e9, failed)
-    return not failed
+    code = torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), buffer.nbytes, _FOR_ALL_DEVICES)
+    if not _went_well(code):
+        logger.warning("%.2f GB of RAM cannot be pinned (error %d): copies are slower", buffer.nbytes / 1e9, int(code))
+        return False
+    return True
+
+
+def _went_well(code: Any) -> bool:
+    """Whether CUDA did what it was asked; its error is gone then, which torch's next kernel would take for its own."""
+    if int(code):
+        with suppress(RuntimeError):
+            torch.zeros(1, device="cuda").add_(1)
+            torch.cuda.synchronize()
+    return not int(code)
 
 
 class Lane(Protocol):
@@ -150,7 +162,8 @@ class CudaLane:
         self._stream = torch.cuda.Stream(device)
 
     def host_buffer(self, num_bytes: int) -> HostBuffer:
-        return HostBuffer(num_bytes, pinned=True)
+        with torch.cuda.device(self._device):
+            return HostBuffer(num_bytes, pinned=True)
 
     def slots(self, count: int, num_bytes: int) -> list[Tensor]:
         with torch.inference_mode(False):

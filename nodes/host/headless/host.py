@@ -154,16 +154,18 @@ class HeadlessHost:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise LTX2Error(f"a device must be auto, cpu, cuda or cuda:<number>; got '{name}'") from error
     if device.type not in ("cpu", "cuda"):
         raise LTX2Error(f"a device must be auto, cpu, cuda or cuda:<number>; got '{name}'")
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
+    if device.type == "cpu":
+        return device
+    index, count = device.index or 0, torch.cuda.device_count()
+    if index >= count:
         raise LTX2Error(
             f"a device must exist; '{name}' does not, there are {count} CUDA devices; choose another or auto"
         )
-    return device
+    return torch.device("cuda", index)  # as tensors tell it

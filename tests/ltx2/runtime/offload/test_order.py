@@ -34,8 +34,9 @@ def run(monkeypatch, in_a_file):
     network = in_a_file(Deep(), "deep.safetensors")
     device, x = SecondDevice(2**30), torch.randn(3, 32)
 
-    def compute(mode):
+    def compute(mode, *, refuses_pins=False):
         device.installed(monkeypatch, Reader)
+        device.refuses_pins = refuses_pins
         blocks = Blocks("blocks", "", ("forward",))
         with device.in_use(), torch.no_grad():
             streaming = Streaming(
@@ -57,6 +58,13 @@ def test_streamed_blocks_arrive_before_they_are_used_and_stay_until_then(run, mo
     assert all(torch.equal(one, expected) for one in found)
 
 
+@pytest.mark.parametrize("mode", [RAM, DISK])
+def test_memory_that_cannot_be_pinned_is_copied_from_all_the_same(run, mode, caplog):
+    found, expected = run(mode, refuses_pins=True)
+    assert all(torch.equal(one, expected) for one in found)
+    assert "cannot be pinned (error 2): copies are slower" in caplog.text
+
+
 def on_host_alone(lane, moment, *, on_host=False):
     if moment and on_host:
         moment.synchronize()
@@ -72,6 +80,7 @@ FORGOTTEN = {
     "that a block was used": ("used", lambda lane: lane.arrived()),
     "that a slot is free": ("wait", on_host_alone),
     "that what was read is copied": ("wait", on_stream_alone),
+    "that all is copied at the end": ("finish", lambda lane: None),
 }
 
 
