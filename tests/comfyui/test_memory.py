@@ -28,6 +28,7 @@ def small_device(capacity):
 
 
 def test_ten_runs_with_free_between_are_equal_and_memory_returns(server, small_prompt):
+    server.free()  # of what other tests ran
     start, prompt, clips, sizes = len(server.log()), small_prompt(DISTILLED, prefix="freed"), [], []
     for _ in range(RUNS):
         ran = server.run(prompt)
