@@ -24,7 +24,8 @@ DEVICE = torch.device("cuda", 0)
 _ROOT = Path(__file__).resolve().parent.parent
 _PACK = tuple(str(_ROOT / part) for part in ("ltx2", "nodes"))
 _ops = torch.ops.aten
-_COPIES = {_ops._to_copy.default, _ops.copy_.default}
+_COPIES_INTO = {_ops.copy_.default, torch.Tensor.copy_}
+_COPIES = {_ops._to_copy.default} | _COPIES_INTO
 _WAITS = {_ops._local_scalar_dense.default, _ops.equal.default, _ops.allclose.default, _ops.nonzero.default}
 _WAITS |= {_ops.masked_select.default, _ops._unique2.default, _ops.repeat_interleave.Tensor}
 #: These ask for CUDA itself before they reach an operation.
@@ -235,8 +236,8 @@ class SecondDevice:
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         device = kwargs.get("device")
         is_there = any(isinstance(tensor, There) for tensor in given) if device is None else _is_there(device)
-        is_copy = func in _COPIES or func is torch.Tensor.copy_
-        if func is torch.Tensor.copy_ or func is _ops.copy_.default:
+        is_copy = func in _COPIES
+        if func in _COPIES_INTO:
             is_there = isinstance(args[0], There)
         if not is_copy:
             strangers = [tensor for tensor in given if not isinstance(tensor, There) and tensor.dim()]

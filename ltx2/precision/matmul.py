@@ -39,14 +39,15 @@ class Fp8Linear(PackedLinear):
         scale = parts.get(INPUT_SCALE)
         if scale is None:
             scale = (torch.linalg.vector_norm(rows, float("inf")).float() / _LARGEST).clamp(min=1e-12)
-        rounded = _rounded(rows, scale.float())
+        scale = scale.float()
+        rounded = _rounded(rows, scale)
         bias = None if self.bias is None else cast(self.bias, input)
         # Kernels add a bias of 16 bits only.
         is_added = bias is not None and bias.dtype != torch.float32
         output = torch._scaled_mm(
             rounded,
             self.weight.to(input.device).t(),
-            scale_a=scale.float().view(()),
+            scale_a=scale.view(()),
             scale_b=parts[SCALE].float().view(()),
             bias=bias if is_added else None,
             out_dtype=input.dtype,
