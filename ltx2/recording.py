@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .errors import LTX2Error
+from .errors import OUT_OF_MEMORY, LTX2Error
 from .layers.attention_backends import BACKENDS
 from .networks.transformer.inputs import StreamInput
 from .networks.transformer.model import Transformer
@@ -26,8 +26,6 @@ Velocities = tuple[Tensor | None, ...]
 #: What is another one at each step. All else of a StreamInput stays what it is for as long as a run takes.
 _CHANGING = ("latent", "sigma", "levels")
 _CURE = "disable LTX-2 CUDA Graphs"
-#: CUDA and its libraries have no class of their own for it.
-_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 #: Of what a call gives, by its size: kernels may be chosen otherwise while a GPU records.
 _LARGEST_ERROR = 1e-2
 
@@ -146,7 +144,7 @@ class _Call:
         try:
             self._found, self._replay = recorder.record(lambda: self._call(self._streams))
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY):
+            if isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
                 raise
             raise LTX2Error(f"this call cannot be recorded as a CUDA graph: {error}; {_CURE} and restart") from error
         self._replay()
